@@ -6,19 +6,31 @@ refused. A backbone or compressor is one class here plus one line in ``BackboneU
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vidtok.errors import ConfigError
 
 Budget = float | tuple[int, int] | tuple[int, int, int]
 
 
+SectionT = TypeVar("SectionT", bound="Section")
+
+
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def from_tree(schema: type[SectionT], tree: dict[str, Any]) -> SectionT:
+    """Validate one section given in code. Raises ConfigError with the first problem."""
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})") from None
 
 
 def parse_budget(value: Any) -> Any:
@@ -158,6 +170,11 @@ class LookupConfig(Section):
         return self
 
 
+def parse_compressor(value: Any) -> Any:
+    """Turn a compressor's name into the mapping that its config is read from."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
 CompressorUnion = NoneConfig | LookupConfig
 CompressorConfig = Annotated[CompressorUnion, Field(discriminator="kind")]
 
@@ -166,9 +183,9 @@ class ModelConfig(Section):
     backbone: Annotated[BackboneConfig, BeforeValidator(parse_backbone)] = Field(
         ViViTFEConfig(), description="name (vivit_fe_b_16x2) or mapping with kind"
     )
-    compressor: Annotated[
-        CompressorConfig, BeforeValidator(lambda v: {"kind": v} if isinstance(v, str) else v)
-    ] = Field(NoneConfig(), description="name (lookup) or mapping with kind")
+    compressor: Annotated[CompressorConfig, BeforeValidator(parse_compressor)] = Field(
+        NoneConfig(), description="name (lookup) or mapping with kind"
+    )
     num_classes: int | None = Field(None, ge=1, description="number of classes; empty: counted from the data")
     pretrained: str | None = Field(None, description="checkpoint to start from: path of a .ckpt or folder")
 

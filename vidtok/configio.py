@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Callable
 from functools import reduce
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from vidtok.config import Recipe
+from vidtok.config import Recipe, parse_backbone, parse_compressor
 from vidtok.errors import ConfigError
 
 
@@ -95,14 +96,24 @@ def _find_part(name: str, included_by: Path) -> Path:
 def merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Merge ``extra`` over ``base``: mappings recursively, everything else replaced.
 
-    A mapping whose ``kind`` changes replaces the old one: its other keys belong to another class.
+    A mapping whose ``kind`` changes replaces the old one: its other keys belong to another class. A
+    backbone or compressor given by name takes further keys like its mapping.
     """
     out = dict(base)
     for key, value in extra.items():
-        old = out.get(key)
-        same = isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
-        out[key] = merge(old, value) if same and isinstance(old, dict) else value
+        old, new = (_SPELLED_OUT.get(key, _unchanged)(item) for item in (out.get(key), value))
+        if isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind"):
+            out[key] = merge(old, new)
+        else:
+            out[key] = value
     return out
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+_SPELLED_OUT: dict[str, Callable[[Any], Any]] = {"backbone": parse_backbone, "compressor": parse_compressor}
 
 
 def parse_override(text: str) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""What a compressor supplies: a plan, that is the list of modules of one encoder.
+
+A compressor is one file here, one config class, one line in ``PLANS`` and one YAML file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from torch import nn
+
+from vidtok.config import Budget
+from vidtok.nn.attention import Attention
+from vidtok.nn.blocks import Block, Reducer
+from vidtok.nn.tokens import TokenGrid, TokenModule
+
+Role = Literal["spatial", "joint"]
+
+
+@dataclass(frozen=True)
+class LayerFactory:
+    """Makes layer ``i`` of one encoder; supplied by the backbone."""
+
+    depth: int
+    dim: int
+    num_heads: int
+    grid: TokenGrid
+    role: Role
+    """What the encoder's attention spans: one time step (spatial) or all of them (joint)."""
+    mlp_ratio: float
+    gelu: Literal["tanh", "erf"]
+    norm_eps: float
+    drop_path: float
+    num_prefix: int = 1
+    """Prefix tokens of the backbone when nothing is compressed."""
+
+    def block(self, layer: int, *, attn: nn.Module | None = None, reducer: Reducer | None = None) -> Block:
+        """Layer ``layer`` (from 0), with another attention or a reducer if given."""
+        return Block(
+            self.dim,
+            attn=attn if attn is not None else Attention(self.dim, num_heads=self.num_heads),
+            mlp_hidden=round(self.dim * self.mlp_ratio),
+            gelu=self.gelu,
+            norm_eps=self.norm_eps,
+            drop_path=self.drop_path * layer / max(self.depth - 1, 1),
+            reducer=reducer,
+        )
+
+
+@dataclass(frozen=True)
+class EncoderPlan:
+    modules: list[TokenModule]
+    num_prefix: int
+    readout: Literal["cls", "mean", "lookup"]
+    """cls: first token; mean: mean of patch tokens; lookup: mean of each of the two streams."""
+    loss_weights: tuple[float, ...] = (1.0,)
+    """Weight of each read-out's head in training."""
+    eval_head: Literal["auto", "compressed", "lookup", "mean"] = "auto"
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A module whose token count can change without touching a parameter."""
+
+    budget: Any
+
+    def set_budget(self, budget: Budget) -> None:
+        """Raises ConfigError when the value is not one that this module takes."""
+        ...
+
+
+Plan = Callable[[LayerFactory, Any], EncoderPlan]
+
+
+def plan_none(factory: LayerFactory, config: object) -> EncoderPlan:
+    """The backbone as it is."""
+    blocks: list[TokenModule] = [factory.block(layer) for layer in range(factory.depth)]
+    return EncoderPlan(blocks, factory.num_prefix, "cls" if factory.num_prefix else "mean")

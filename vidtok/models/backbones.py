@@ -1,0 +1,160 @@
+"""Backbones: how tubelet tokens are arranged into encoders. They differ only in that.
+
+Every model maps a clip [B, 3, T, H, W] (float, normalised) to logits [B, num_classes].
+Shapes: B batch, t time steps, S = h w patches per time step, D width, R heads (1, or 2 with LookupViT).
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vidtok.config import Budget, ClipConfig, EvalConfig, ModelConfig
+from vidtok.models.encoder import Encoder
+from vidtok.nn.embed import Positions, TubeletEmbed
+
+TokenCount = int | tuple[int, int]
+
+
+class VideoModel(nn.Module):
+    """Embedding, encoder and heads; a subclass says how the encoder sees time (``readouts``).
+
+    ``config``, ``preprocessing``, ``eval_protocol`` and ``class_names`` travel with the weights; ``build``
+    sets them.
+    """
+
+    config: ModelConfig
+    preprocessing: ClipConfig
+    eval_protocol: EvalConfig
+    class_names: tuple[str, ...] | None = None
+    default_eval_head: Literal["compressed", "mean"] = "mean"
+
+    def __init__(
+        self,
+        *,
+        embed: TubeletEmbed,
+        positions: Positions,
+        encoder: Encoder,
+        dim: int,
+        num_classes: int,
+        loss_weights: tuple[float, ...],
+        eval_head: Literal["auto", "compressed", "lookup", "mean"],
+        lattice: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.patch_embed = embed
+        self.positions = positions
+        self.encoder = encoder
+        self.loss_weights = loss_weights
+        self.eval_head = self.default_eval_head if eval_head == "auto" else eval_head
+        self.lattice, self.dim = lattice, dim
+        self.reset_classifier(num_classes)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """New heads for ``num_classes`` classes; class names are forgotten."""
+        self.head = _new_head(self.dim, num_classes)
+        self.lookup_head = _new_head(self.dim, num_classes) if len(self.loss_weights) == 2 else None
+        self.class_names = None
+
+    @property
+    def num_classes(self) -> int:
+        return self.head.out_features
+
+    @property
+    def budget(self) -> Budget | None:
+        return self.encoder.budget
+
+    def set_budget(self, budget: Budget) -> None:
+        """Change the token budget; no parameter changes. Raises ConfigError when it is not a valid one."""
+        self.encoder.set_budget(budget)
+
+    @property
+    def token_counts(self) -> list[TokenCount]:
+        """Patch tokens per clip after each layer; (compressed, lookup) with LookupViT."""
+        steps = self._encoder_runs
+        counts = [grid.num_tokens * steps for grid in self.encoder.layer_grids]
+        if self.encoder.readout != "lookup":
+            return list(counts)
+        return [(count, self.encoder.grid.num_tokens * steps) for count in counts]
+
+    @property
+    def _encoder_runs(self) -> int:
+        """How often the encoder runs per clip: once per time step, or once."""
+        return self.lattice[0] // (self.encoder.grid.t or 1)
+
+    def set_grad_checkpointing(self, enabled: bool = True) -> None:
+        """Recompute each block's activations in the backward pass."""
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.grad_checkpointing = enabled
+
+    def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """[B, 3, T, H, W] -> R feature vectors [B, D], normalised and pooled."""
+        raise NotImplementedError
+
+    def forward_features(self, clip: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> [B, D]: what the main head reads."""
+        return self.readouts(clip)[0]
+
+    def forward_heads(self, clip: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> logits of every head [R, B, num_classes]; training weighs them by ``loss_weights``."""
+        main, *rest = self.readouts(clip)
+        logits = [self.head(main)]
+        if self.lookup_head is not None:
+            logits.append(self.lookup_head(rest[0]))
+        return torch.stack(logits)
+
+    def answer(self, heads: Tensor) -> Tensor:
+        """Logits of every head [R, B, num_classes] -> the answer [B, num_classes]."""
+        if len(heads) == 1 or self.eval_head == "compressed":
+            return heads[0]
+        return heads[1] if self.eval_head == "lookup" else heads.mean(0)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """[B, 3, T, H, W] float normalised -> [B, num_classes]."""
+        return self.answer(self.forward_heads(clip))
+
+
+def _new_head(dim: int, num_classes: int) -> nn.Linear:
+    head = nn.Linear(dim, num_classes)
+    nn.init.trunc_normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+class JointModel(VideoModel):
+    """ViViT model 1: one encoder over all space-time tokens (arXiv 2103.15691, section 3.3)."""
+
+    def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
+        x = self.patch_embed(clip).flatten(1, 2)  # [B, t S, D]
+        return self.encoder(self.positions(x))
+
+
+class PerFrameModel(VideoModel):
+    """An image ViT on each time step; the mean over time of its features, hence of its logits."""
+
+    def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
+        x = self.patch_embed(clip)  # [B, t, S, D]
+        steps = self.encoder(self.positions(x.flatten(0, 1)))
+        return tuple(step.unflatten(0, x.shape[:2]).mean(1) for step in steps)
+
+
+class FactorisedEncoderModel(VideoModel):
+    """ViViT model 2: a spatial encoder per time step, then a temporal encoder over their read-outs.
+
+    Source: arXiv 2103.15691, section 3.3; details from scenic's ViViT. With LookupViT the pooled compressed
+    tokens feed the temporal encoder and the lookup stream, pooled over space and time, an auxiliary head.
+    """
+
+    default_eval_head = "compressed"
+
+    def __init__(self, *, temporal_positions: Positions, temporal: Encoder, **parts: object) -> None:
+        super().__init__(**parts)  # type: ignore[arg-type]
+        self.temporal_positions = temporal_positions
+        self.temporal = temporal
+
+    def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
+        x = self.patch_embed(clip)  # [B, t, S, D]
+        main, *rest = (step.unflatten(0, x.shape[:2]) for step in self.encoder(self.positions(x.flatten(0, 1))))
+        (pooled,) = self.temporal(self.temporal_positions(main))
+        return pooled, *(step.mean(1) for step in rest)

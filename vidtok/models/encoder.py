@@ -1,0 +1,82 @@
+"""A stack of token modules that is checked without tensors when it is built.
+
+Shapes: B batch, P prefix tokens, N patch tokens, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vidtok.compress.plan import Budgeted, EncoderPlan
+from vidtok.config import Budget
+from vidtok.errors import ConfigError
+from vidtok.nn.tokens import TokenGrid, Tokens
+
+
+class Encoder(nn.Module):
+    """Runs a plan's modules, normalises, and reads out one vector per head.
+
+    ``grids[i]`` is the arrangement after module ``i``, known without running. Raises GridError when
+    built if a module cannot work on what it would receive.
+    """
+
+    def __init__(self, plan: EncoderPlan, grid: TokenGrid, *, dim: int, depth: int, norm_eps: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(plan.modules)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
+        self.num_prefix, self.readout, self.num_readouts = plan.num_prefix, plan.readout, len(plan.loss_weights)
+        self.lookup_norm = nn.LayerNorm(dim, eps=norm_eps) if self.num_readouts == 2 else None
+        self.grad_checkpointing = False
+        self.grid, self.depth = grid, depth
+        self.grids = self._dry_run()
+
+    def _dry_run(self) -> tuple[TokenGrid, ...]:
+        grids, grid = [], self.grid
+        for block in self.blocks:
+            grid = block.out_grid(grid)
+            grids.append(grid)
+        return tuple(grids)
+
+    @property
+    def layer_grids(self) -> tuple[TokenGrid, ...]:
+        """The arrangement after each layer; a stem in front of the layers is left out."""
+        return self.grids[-self.depth :]
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget in force; None when nothing is compressed."""
+        return next((module.budget for module in self.blocks.modules() if isinstance(module, Budgeted)), None)
+
+    def set_budget(self, budget: Budget) -> None:
+        """Change the number of tokens without touching a parameter. Raises ConfigError and changes nothing."""
+        budgeted = [module for module in self.blocks.modules() if isinstance(module, Budgeted)]
+        if not budgeted:
+            raise ConfigError("compressor 'none' has no budget; choose another compressor or drop the budget")
+        before = self.budget
+        try:
+            for module in budgeted:
+                module.set_budget(budget)
+            self.grids = self._dry_run()
+        except ConfigError:
+            for module in budgeted:
+                module.set_budget(before)
+            raise
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """[B, P+N, D] -> one [B, D] per read-out: (main,) or (compressed, lookup)."""
+        tokens = Tokens(x, self.grid, self.num_prefix)
+        for block in self.blocks:
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+        return self._read(tokens)
+
+    def _read(self, tokens: Tokens) -> tuple[Tensor, ...]:
+        if self.readout == "cls":
+            return (self.norm(tokens.x[:, 0]),)
+        main = self.norm(tokens.x)[:, tokens.num_prefix :].mean(1)
+        if self.lookup_norm is None:
+            return (main,)
+        assert tokens.lookup is not None
+        return main, self.lookup_norm(tokens.lookup).mean(1)
