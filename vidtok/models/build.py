@@ -20,7 +20,6 @@ from vidtok.config import (
     ViViTConfig,
     ViViTFEConfig,
     from_tree,
-    parse_budget,
 )
 from vidtok.errors import ConfigError
 from vidtok.models.backbones import FactorisedEncoderModel, JointModel, PerFrameModel, VideoModel
@@ -70,11 +69,18 @@ def create_model(
         ConfigError: unknown name, sizes that do not divide, a budget that does not fit.
     """
     config = from_tree(ModelConfig, {"backbone": name, "compressor": compressor, "num_classes": num_classes})
-    frames = num_frames or (1 if isinstance(config.backbone, ViTConfig) else 32)
-    model = build_model(config, ClipConfig(frames=frames, size=image_size), num_classes=num_classes)
     if budget is not None:
-        model.set_budget(parse_budget(budget))
-    return model
+        config = with_budget(config, budget)
+    frames = num_frames or (1 if isinstance(config.backbone, ViTConfig) else 32)
+    return build_model(config, ClipConfig(frames=frames, size=image_size), num_classes=num_classes)
+
+
+def with_budget(config: ModelConfig, budget: Budget | str) -> ModelConfig:
+    """The same model config with another default budget. Raises ConfigError when the compressor has none."""
+    compressor = config.compressor.model_dump()
+    if "budget" not in compressor:
+        raise ConfigError(f"compressor '{config.compressor.kind}' has no budget; choose another one or drop the budget")
+    return from_tree(ModelConfig, config.model_dump() | {"compressor": compressor | {"budget": budget}})
 
 
 def build_model(

@@ -84,9 +84,12 @@ class LatticeResize(nn.Module):
         self.set_target(target)
 
     def set_target(self, target: tuple[int, int, int]) -> None:
-        device = self.matrix_0.device if hasattr(self, "matrix_0") else None
         self.target = target
-        for axis, (n_in, n_out) in enumerate(zip(self.source, target, strict=True)):
+        self.reset_buffers(self.matrix_0.device if hasattr(self, "matrix_0") else torch.device("cpu"))
+
+    def reset_buffers(self, device: torch.device = torch.device("cpu")) -> None:
+        """Compute the resize matrices, which are not in the state dict, on ``device``."""
+        for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
             self.register_buffer(f"matrix_{axis}", resize_matrix(n_in, n_out).to(device), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
