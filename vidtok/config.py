@@ -6,7 +6,7 @@ refused. A backbone or compressor is one class here plus one line in ``BackboneU
 """
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -79,6 +79,8 @@ class BackboneBase(Section):
     gelu: Literal["tanh", "erf"] = Field("tanh", description="GELU variant; scenic and HF ViViT use tanh")
     norm_eps: float = Field(1e-6, gt=0, description="epsilon of every layer norm")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth rate of the last block, linear from 0")
+    pool: Literal["cls", "mean"] = Field("cls", description="what the head reads; mean of the patch tokens: no cls")
+    default_frames: ClassVar[int] = 32
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,6 +98,7 @@ class ViTConfig(BackboneBase):
     kind: Literal["vit"] = "vit"
     gelu: Literal["tanh", "erf"] = Field("erf", description="GELU variant; timm and DeiT use erf")
     tubelet: Literal[1] = Field(1, description="tubelet depth [frames]; an image model has 1")
+    default_frames: ClassVar[int] = 1
 
 
 class ViViTConfig(BackboneBase):
@@ -110,11 +113,58 @@ class ViViTFEConfig(BackboneBase):
 
     kind: Literal["vivit_fe"] = "vivit_fe"
     tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
-    temporal_depth: int = Field(4, ge=1, description="number of temporal blocks")
+    temporal_depth: int = Field(4, ge=0, description="number of temporal blocks; 0: the mean over time steps")
+
+
+class ViViTFSAConfig(BackboneBase):
+    """ViViT model 3: factorised self-attention, time and space in turn inside every block."""
+
+    kind: Literal["vivit_fsa"] = "vivit_fsa"
+    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
+    order: Literal["time_space", "space_time"] = Field("time_space", description="order of the two attentions")
+
+
+class ViViTFDPConfig(BackboneBase):
+    """ViViT model 4: factorised dot products, half of the heads along time and half along space."""
+
+    kind: Literal["vivit_fdp"] = "vivit_fdp"
+    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        dim, depth, heads = super().shape
+        if heads % 2:
+            raise ConfigError(f"model.backbone: vivit_fdp halves its heads, so num_heads {heads} must be even")
+        return dim, depth, heads
+
+
+class TimeSformerConfig(BackboneBase):
+    """TimeSformer: attention along time, then space, inside every block; joint and space-only for comparison."""
+
+    kind: Literal["timesformer"] = "timesformer"
+    gelu: Literal["tanh", "erf"] = Field("erf", description="GELU variant; the official code uses erf")
+    tubelet: int = Field(1, ge=1, description="tubelet depth [frames]; the official models have 1")
+    attention: Literal["divided", "joint", "space"] = Field("divided", description="what attends to what in a block")
+    default_frames: ClassVar[int] = 8
+
+
+class VideoMAEConfig(BackboneBase):
+    """VideoMAE: joint attention, fixed sine-cosine positions, no key bias, the mean of the tokens is normalised."""
+
+    kind: Literal["videomae"] = "videomae"
+    gelu: Literal["tanh", "erf"] = Field("erf", description="GELU variant; the official code uses erf")
+    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
+    fc_norm_eps: float | None = Field(None, gt=0, description="epsilon of the norm after the mean; empty: norm_eps")
+    default_frames: ClassVar[int] = 16
 
 
 def parse_backbone(value: Any) -> Any:
-    """Turn a model name (``vivit_fe_b_16x2``) into the mapping that a backbone config is read from."""
+    """Turn a model name (``vivit_fe_b_16x2``) into the mapping of a backbone config; a mapping gets its kind."""
+    if isinstance(value, dict):
+        return {"kind": "vivit_fe"} | value
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"([a-z][a-z0-9_]*?)_(ti|s|b|l|h)_(\d+)(?:x(\d+))?", value.lower())
@@ -125,7 +175,9 @@ def parse_backbone(value: Any) -> Any:
     return fields | ({"tubelet": int(tubelet)} if tubelet else {})
 
 
-BackboneUnion = ViTConfig | ViViTConfig | ViViTFEConfig
+BackboneUnion = (
+    ViTConfig | ViViTConfig | ViViTFEConfig | ViViTFSAConfig | ViViTFDPConfig | TimeSformerConfig | VideoMAEConfig
+)
 BackboneConfig = Annotated[BackboneUnion, Field(discriminator="kind")]
 
 # ------------------------------------------------------------------------------------- compressors
@@ -171,7 +223,9 @@ class LookupConfig(Section):
 
 
 def parse_compressor(value: Any) -> Any:
-    """Turn a compressor's name into the mapping that its config is read from."""
+    """Turn a compressor's name into the mapping of its config; a mapping gets its kind."""
+    if isinstance(value, dict):
+        return {"kind": "none"} | value
     return {"kind": value} if isinstance(value, str) else value
 
 

@@ -1,0 +1,113 @@
+import pytest
+
+from vidtok.config import LookupConfig, Recipe, ViViTFEConfig, format_budget, parse_budget
+from vidtok.configio import dump, find_recipe, list_recipes, load_recipe, merge, packaged_configs, parse_yaml, validate
+from vidtok.errors import ConfigError
+
+
+def resolve(tmp_path, text: str, *overrides: str) -> Recipe:
+    (tmp_path / "mine.yaml").write_text(text)
+    return load_recipe(str(tmp_path / "mine.yaml"), overrides)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_packaged_recipe_resolves_and_its_dump_reads_back_equal(name, tmp_path):
+    recipe = load_recipe(name)
+    assert recipe.name == name.removesuffix(".yaml")
+    assert resolve(tmp_path, dump(recipe)) == recipe
+
+
+@pytest.mark.parametrize("part", sorted(packaged_configs().glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_every_part_resolves_on_its_own(part):
+    assert load_recipe(str(part))
+
+
+def test_scalars_that_yaml_1_1_misreads_come_out_right(tmp_path):
+    recipe = resolve(tmp_path, "train: {lr: 3e-4}\nrun: {compile: no}\ndata: {root: no}\n")
+    assert (recipe.train.lr, recipe.run.compile, recipe.data.root) == (3e-4, False, "no")
+
+
+def test_includes_merge_left_to_right_then_own_keys_then_overrides(tmp_path):
+    (tmp_path / "a.yaml").write_text("train: {lr: 1, epochs: 1, batch_size: 1}")
+    (tmp_path / "b.yaml").write_text("train: {lr: 2, epochs: 2}")
+    recipe = resolve(tmp_path, "include: [a, b]\ntrain: {epochs: 3}", "train.smoothing=0.1")
+    train = recipe.train
+    assert (train.lr, train.batch_size, train.epochs, train.smoothing) == (2, 1, 3, 0.1)
+
+
+def test_a_new_kind_replaces_the_old_mapping_and_the_same_kind_extends_it():
+    lookup = {"compressor": {"kind": "lookup", "budget": "3x3"}}
+    assert merge(lookup, {"compressor": {"kind": "none"}}) == {"compressor": {"kind": "none"}}
+    assert merge(lookup, {"compressor": {"reuse": "pre"}})["compressor"] == {
+        "kind": "lookup",
+        "budget": "3x3",
+        "reuse": "pre",
+    }
+
+
+def test_a_name_takes_further_keys_like_its_mapping(tmp_path):
+    text = "model: {backbone: vivit_fe_s_16x2, compressor: lookup}"
+    model = resolve(tmp_path, text, "model.compressor.budget=3x3", "model.backbone.depth=6").model
+    assert model.compressor == LookupConfig(budget=(3, 3))
+    assert model.backbone == ViViTFEConfig(size="s", depth=6)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train.epoch=3", r"unknown key 'train.epoch' \(did you mean 'epochs'\?\)"),
+        ("trian.epochs=3", r"unknown key 'trian' \(did you mean 'train'\?\)"),
+        ("model.compressor={kind: lookup, bugdet: 3x3}", r"unknown key 'model.compressor.bugdet' .*'budget'"),
+        ("model.compressor=lokup", r"model.compressor: unknown kind 'lokup' \(did you mean 'lookup'\?\); known: none,"),
+        ("model.backbone=vivit", r"backbone 'vivit' is not a name like vit_s_16"),
+        ("train.lr=fast", r"train.lr: .*valid number.* \(got 'fast'\)"),
+        ("train.lr=-1", r"train.lr: Input should be greater than 0"),
+        ("model.compressor={kind: lookup, budget: big}", r"budget 'big' is neither a grid like 5x5"),
+        ("model.compressor={kind: lookup, loss_weights: [0, 1]}", r"compressed must be > 0"),
+        ("clip.short_side=100", r"short_side 100 is smaller than the crop size 224"),
+        ("train", r"override 'train' is not of the form section.key=value"),
+        ("train.lr=[1", r"not valid YAML"),
+    ],
+)
+def test_a_wrong_setting_gets_one_line_with_path_value_and_way_out(override, sentence):
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_recipe("k400_lookup", [override])
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+
+
+def test_an_absent_recipe_names_the_nearest_and_the_known_ones():
+    with pytest.raises(ConfigError, match=r"'k400_lokup.yaml' not found \(did you mean 'k400_lookup.yaml'\?\)"):
+        find_recipe("k400_lokup.yaml")
+
+
+def test_an_absent_include_names_the_file_that_wanted_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"mine.yaml: include 'nowhere' not found"):
+        resolve(tmp_path, "include: [nowhere]")
+
+
+def test_packaged_recipes_resolve_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("k400_lookup.yaml").model.num_classes == 400
+
+
+@pytest.mark.parametrize(("text", "value"), [("5x5", (5, 5)), ("8x5x5", (8, 5, 5)), ("0.7", 0.7), ("1", 1.0)])
+def test_budgets_read_and_print_as_on_the_command_line(text, value):
+    assert parse_budget(text) == value
+    assert format_budget(parse_budget(text)) == text
+
+
+def test_yaml_errors_name_the_file():
+    with pytest.raises(ConfigError, match="here.yaml: not valid YAML"):
+        parse_yaml("a: [1", "here.yaml")
+
+
+def test_every_key_has_a_description():
+    def leaves(schema, prefix=""):
+        for name, field in schema.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                yield from leaves(field.annotation, f"{prefix}{name}.")
+            elif name != "kind":
+                yield f"{prefix}{name}", field.description
+
+    assert [path for path, description in leaves(Recipe) if not description] == []
+    assert validate({}) == Recipe()

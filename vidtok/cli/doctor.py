@@ -1,0 +1,89 @@
+"""``vidtok doctor``: what is installed, what works here, and what to do about the rest."""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidtok.errors import EnvironmentFault
+
+REQUIRED = ("torch", "av", "numpy", "einops", "pydantic", "safetensors", "huggingface_hub", "matplotlib")
+TRAINING = ("lightning", "torchmetrics", "tensorboard")
+OPTIONAL = ("decord",)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    works: bool
+    detail: str
+    """Version or finding; where it does not work, the cause and what to do."""
+    required: bool = False
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False) -> None:
+    """Check versions, devices, decoders and paths. Exits with 5 when something required does not work."""
+    checks = [_package(name, required=True) for name in REQUIRED]
+    checks += [_package(name) for name in TRAINING + OPTIONAL]
+    checks += [*_devices(), _encoder(), _recipes(), _hub()]
+    if as_json:
+        host = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
+        print(json.dumps({"schema": "vidtok.doctor/1", **host, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print(f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
+        for check in checks:
+            print(f"{'ok  ' if check.works else 'FAIL' if check.required else '-   '} {check.name:24} {check.detail}")
+    failed = [check.name for check in checks if check.required and not check.works]
+    if failed:
+        raise EnvironmentFault(f"not working: {', '.join(failed)}; see `vidtok doctor` for causes")
+
+
+def _package(name: str, *, required: bool = False) -> Check:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        return Check(name, False, f"not installed; pip install {name}", required)
+    except (ImportError, OSError, RuntimeError) as error:
+        return Check(name, False, f"does not import: {str(error).splitlines()[0]}", required)
+    return Check(name, True, importlib.metadata.version(name), required)
+
+
+def _devices() -> list[Check]:
+    import torch
+
+    cpu = Check("cpu", True, f"{torch.get_num_threads()} threads", required=True)
+    if not torch.cuda.is_available():
+        build = torch.version.cuda or "none: a CPU wheel"
+        return [cpu, Check("cuda", False, f"no usable GPU (torch's CUDA: {build}); training and inference use the CPU")]
+    found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    names = ", ".join(f"{gpu.name} {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
+    return [cpu, Check("cuda", True, f"{names}; bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}")]
+
+
+def _encoder() -> Check:
+    import av
+
+    works = "libx264" in av.codecs_available
+    detail = "can write H.264" if works else "PyAV lacks libx264: `vidtok data synthetic` cannot write mp4"
+    return Check("libx264", works, detail)
+
+
+def _recipes() -> Check:
+    from vidtok.configio import list_recipes, packaged_configs
+
+    names = list_recipes()
+    return Check("recipes", bool(names), f"{len(names)} in {packaged_configs()}", required=True)
+
+
+def _hub() -> Check:
+    from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
+
+    place = Path(HF_HUB_CACHE)
+    state = "exists" if place.is_dir() else "not there yet"
+    return Check("hub cache", True, f"{place} ({state}){', offline mode' if HF_HUB_OFFLINE else ''}")

@@ -1,0 +1,24 @@
+"""``vidtok train``."""
+
+from typing import Annotated
+
+import typer
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="overrides such as train.lr=3e-4", show_default=False)]
+
+
+def train(
+    config: Annotated[str, typer.Option("--config", "-c", help="recipe: a path or a packaged name")],
+    overrides: Overrides = None,
+    resume: Annotated[
+        str | None, typer.Option(help="continue a run: 'auto' for the recipe's newest, or a last.ckpt or run folder")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check recipe, data and model, then stop")] = False,
+) -> None:
+    """Train or fine-tune. Prints the run folder on stdout; progress goes to stderr."""
+    from vidtok.configio import load_recipe
+
+    recipe = load_recipe(config, overrides or [])
+    from vidtok.engine.fit import fit
+
+    print(fit(recipe, resume=resume, dry_run=dry_run))

@@ -1,0 +1,207 @@
+"""What happens around a training step: log lines, checkpoints, clean interruption, stop on divergence."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from vidtok.data.datamodule import ClipDataModule
+from vidtok.errors import DivergedError, Interrupted
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+MONITOR = "val/top1@1x1"
+
+
+class Checkpoints(L.Callback):
+    """``last.ckpt`` every so many steps and after each validation, ``best.ckpt`` when top-1 rises.
+
+    Files appear whole or not at all: they are written beside their name and moved.
+    """
+
+    def __init__(self, folder: Path, *, every_steps: int) -> None:
+        self.folder, self.every_steps = folder, every_steps
+        self.best = float("-inf")
+
+    def save(self, trainer: Trainer, name: str) -> Path:
+        target, part = self.folder / name, self.folder / f".{name}.part"
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, target)
+        return target
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and trainer.global_step % self.every_steps == 0:
+            self.save(trainer, LAST)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        score = trainer.callback_metrics.get(MONITOR)
+        if score is not None and float(score) > self.best:
+            self.best = float(score)
+            self.save(trainer, BEST)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        self.save(trainer, LAST)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class StopOnSignal(L.Callback):
+    """On Ctrl-C or SIGTERM: finish the step, write ``last.ckpt``, raise Interrupted. A second one stops at once."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._previous[signum] = signal.signal(signum, self._note)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signum
+        print("interrupted: finishing this step and writing a checkpoint ...", file=sys.stderr, flush=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.received is not None:
+            path = self.checkpoints.save(trainer, LAST)
+            raise Interrupted(f"interrupted at step {trainer.global_step}; continue with --resume {path}")
+
+    def teardown(self, trainer: Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+
+
+class StopOnDivergence(L.Callback):
+    """Stops with the culprit batch on disk when a loss is not finite.
+
+    The loss of a step is read one step later, when the device has long finished it, so that no step waits.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._last: tuple[int, Tensor, dict[str, Any]] | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._check()
+        self._last = trainer.global_step, outputs["loss"].detach(), batch
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        self._check()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self._last is None or bool(torch.isfinite(self._last[1])):
+            return
+        step, loss, batch = self._last
+        path = self.folder / f"diverged_step{step}.pt"
+        torch.save(batch, path)
+        raise DivergedError(f"loss is {float(loss)} at step {step}; its batch is in {path}; lower train.lr")
+
+
+class Meter(L.Callback):
+    """Measures speed and how long the device waited for data, logs both, and shows progress on stderr.
+
+    A bar on a terminal, one line every ``every_steps`` elsewhere.
+    """
+
+    def __init__(self, *, every_steps: int, total_steps: int, clips_per_batch: int) -> None:
+        self.every_steps, self.total_steps, self.clips_per_batch = every_steps, total_steps, clips_per_batch
+        self.bar: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        self._restart_window()
+        self._waiting_since = time.perf_counter()
+        if trainer.is_global_zero and sys.stderr.isatty():
+            columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
+            self.task = self.bar.add_task("", total=self.total_steps, completed=trainer.global_step)
+            self.bar.start()
+
+    def _restart_window(self) -> None:
+        self._window_start, self._wait, self._batches = time.perf_counter(), 0.0, 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        self._wait += time.perf_counter() - self._waiting_since
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._batches += 1
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.bar is not None:
+            self.bar.update(self.task, completed=trainer.global_step)
+        if stepped and trainer.global_step % self.every_steps == 0:
+            self._report(trainer, pl_module, float(outputs["loss"]))
+        self._waiting_since = time.perf_counter()
+
+    def _report(self, trainer: Trainer, pl_module: L.LightningModule, loss: float) -> None:
+        seconds = time.perf_counter() - self._window_start
+        speed = self._batches * self.clips_per_batch * trainer.world_size / seconds
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        values = {"loss": loss, "lr": lr, "clips_per_s": speed, "data_wait": self._wait / seconds}
+        pl_module.log_dict({f"train/{key}": value for key, value in values.items()})
+        left = (self.total_steps - trainer.global_step) * seconds / max(self._batches, 1)
+        memory = f"  {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
+        text = f"loss {loss:.3f}  lr {lr:.2e}  {speed:.1f} clips/s  data wait {100 * values['data_wait']:.0f} %{memory}"
+        if self.bar is not None:
+            self.bar.update(self.task, description=text)
+        else:
+            eta = left * trainer.accumulate_grad_batches
+            say(trainer, f"step {trainer.global_step}/{self.total_steps}  {text}  {eta:.0f} s left")
+        self._restart_window()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        self._validation_start = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        values = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        text = "  ".join(f"{key} {value:.3f}" for key, value in sorted(values.items()))
+        say(trainer, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {text}")
+        self._restart_window()
+        self._waiting_since = time.perf_counter()
+
+    def teardown(self, trainer: Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+class Quarantine(L.Callback):
+    """Takes the failures that loader workers report to the parent's failure budget."""
+
+    def __init__(self, data: ClipDataModule) -> None:
+        self.data = data
+
+
+def say(trainer: Trainer, text: str) -> None:
+    """One line on stderr, from the first rank only."""
+    if trainer.is_global_zero:
+        print(text, file=sys.stderr, flush=True)
+
+
+Report = Callable[[str], None]
