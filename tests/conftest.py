@@ -34,6 +34,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def motion_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 real mp4 clips of 12 classes, 32 pixels: 48 train, 6 val, 6 test."""
+    from vidtok.data.synthetic import write_motion_set
+
+    folder = tmp_path_factory.mktemp("motion") / "set"
+    return write_motion_set(folder, clips=60, seed=1, size=32, frames=12, processes=1)
+
+
 @pytest.fixture(autouse=True)
 def _rng_state_is_put_back() -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()

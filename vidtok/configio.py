@@ -30,7 +30,9 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|Tr
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), "-+0123456789")
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
+    re.compile(
+        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
     "-+0123456789.",
 )
 
@@ -101,16 +103,13 @@ def merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """
     out = dict(base)
     for key, value in extra.items():
-        old, new = (_SPELLED_OUT.get(key, _unchanged)(item) for item in (out.get(key), value))
+        old, new = (_SPELLED_OUT[key](item) if key in _SPELLED_OUT and isinstance(item, str) else item
+                    for item in (out.get(key), value))  # fmt: skip
         if isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind"):
             out[key] = merge(old, new)
         else:
             out[key] = value
     return out
-
-
-def _unchanged(value: Any) -> Any:
-    return value
 
 
 _SPELLED_OUT: dict[str, Callable[[Any], Any]] = {"backbone": parse_backbone, "compressor": parse_compressor}

@@ -34,7 +34,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON 
     checks += [*_devices(), _encoder(), _recipes(), _hub()]
     if as_json:
         host = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
-        print(json.dumps({"schema": "vidtok.doctor/1", **host, "checks": [asdict(check) for check in checks]}, indent=2))
+        print(
+            json.dumps({"schema": "vidtok.doctor/1", **host, "checks": [asdict(check) for check in checks]}, indent=2)
+        )
     else:
         print(f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
         for check in checks:

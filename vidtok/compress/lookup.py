@@ -41,7 +41,7 @@ class LookupStem(nn.Module):
     def _target(self, budget: Budget) -> tuple[int, int, int]:
         """The compressed lattice; a budget (h, w) keeps the time steps. Raises ConfigError."""
         target = (self.lattice[0], *budget) if isinstance(budget, tuple) and len(budget) == 2 else budget
-        if not isinstance(target, tuple) or any(new > old or new < 1 for new, old in zip(target, self.lattice)):
+        if not (isinstance(target, tuple) and len(target) == 3 and _fits(target, self.lattice)):
             full = format_budget(self.lattice)
             raise ConfigError(
                 f"lookup budget '{format_budget(budget)}' must be a grid h x w or t x h x w within {full}, such as 5x5"
@@ -65,6 +65,10 @@ class LookupStem(nn.Module):
             lookup=tokens.x,
             lookup_grid=tokens.grid,
         )
+
+
+def _fits(target: tuple[int, ...], lattice: tuple[int, ...]) -> bool:
+    return all(1 <= new <= old for new, old in zip(target, lattice))
 
 
 class Gather(nn.Module):

@@ -14,7 +14,7 @@ from vidtok.nn.attention import Attention
 from vidtok.nn.blocks import Block, Reducer
 from vidtok.nn.tokens import TokenGrid, TokenModule
 
-Role = Literal["spatial", "joint"]
+Role = Literal["spatial", "joint", "divided"]
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,23 @@ class LayerFactory:
     num_heads: int
     grid: TokenGrid
     role: Role
-    """What the encoder's attention spans: one time step (spatial) or all of them (joint)."""
+    """What the encoder's attention spans: one time step (spatial), all of them (joint), both in turn (divided)."""
     mlp_ratio: float
     gelu: Literal["tanh", "erf"]
     norm_eps: float
     drop_path: float
     num_prefix: int = 1
     """Prefix tokens of the backbone when nothing is compressed."""
+    make_attn: Callable[..., nn.Module] = Attention
+    """Called as ``Attention`` is."""
+    make_block: Callable[..., Block] = Block
+    """Called as ``Block`` is."""
 
     def block(self, layer: int, *, attn: nn.Module | None = None, reducer: Reducer | None = None) -> Block:
         """Layer ``layer`` (from 0), with another attention or a reducer if given."""
-        return Block(
+        return self.make_block(
             self.dim,
-            attn=attn if attn is not None else Attention(self.dim, num_heads=self.num_heads),
+            attn=attn if attn is not None else self.make_attn(self.dim, num_heads=self.num_heads),
             mlp_hidden=round(self.dim * self.mlp_ratio),
             gelu=self.gelu,
             norm_eps=self.norm_eps,

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -191,17 +190,22 @@ class Meter(L.Callback):
             self.bar.stop()
 
 
-class Quarantine(L.Callback):
-    """Takes the failures that loader workers report to the parent's failure budget."""
+class FailureBudget(L.Callback):
+    """Hands what loader workers could not read to the quarantine, which stops the run when it is too much."""
 
     def __init__(self, data: ClipDataModule) -> None:
         self.data = data
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        self.data.quarantine.add_batch(batch, "train")
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.data.quarantine.add_batch(batch, "val")
 
 
 def say(trainer: Trainer, text: str) -> None:
     """One line on stderr, from the first rank only."""
     if trainer.is_global_zero:
         print(text, file=sys.stderr, flush=True)
-
-
-Report = Callable[[str], None]

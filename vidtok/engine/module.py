@@ -33,6 +33,9 @@ class ClassificationModule(L.LightningModule):
         self.config, self.seed = config, seed
         self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
         self.own_budget = model.budget
+        for budget in config.budget_set:  # a wrong one must stop the run before its first step
+            model.set_budget(budget)
+        self._use_own_budget()
         self.heads = model.forward_heads
         self.val_top = MetricCollection(
             {f"top{k}": MulticlassAccuracy(model.num_classes, top_k=k, average="micro") for k in _ks(model)},
@@ -69,21 +72,24 @@ class ClassificationModule(L.LightningModule):
 
     def _losses(self, batch: dict[str, Any], *, smoothing: float = 0.0) -> Tensor:
         """Weighted sum of the heads' cross-entropies in float32, per sample [B]."""
-        logits = self.heads(self._clip(batch)).float()  # [R, B, C]
+        logits = self.heads(self._normalised(batch["clip"])).float()  # [R, B, C]
         weights = self.model.loss_weights
         losses = [F.cross_entropy(head, batch["label"], label_smoothing=smoothing, reduction="none") for head in logits]
         return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum(0)
 
-    def _clip(self, batch: dict[str, Any]) -> Tensor:
-        preprocessing = self.model.preprocessing
-        return normalise(batch["clip"], preprocessing.mean, preprocessing.std)
+    def _normalised(self, clips: Tensor) -> Tensor:
+        """uint8 [B, 3, T, S, S] -> float."""
+        return normalise(clips, self.model.preprocessing.mean, self.model.preprocessing.std)
 
-    def on_validation_epoch_start(self) -> None:
+    def _use_own_budget(self) -> None:
         if self.own_budget is not None:
             self.model.set_budget(self.own_budget)
 
+    def on_validation_epoch_start(self) -> None:
+        self._use_own_budget()
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        logits = self.model.answer(self.heads(self._clip(batch))).float()
+        logits = self.model.answer(self.heads(self._normalised(batch["views"][:, 0]))).float()
         keep = batch["valid"].bool()
         self.val_top.update(logits[keep], batch["label"][keep])
         self.val_loss.update(F.cross_entropy(logits[keep], batch["label"][keep], reduction="none"))
@@ -102,8 +108,7 @@ class ClassificationModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         drawn = self.model.budget
-        if self.own_budget is not None:
-            self.model.set_budget(self.own_budget)
+        self._use_own_budget()
         checkpoint["vidtok"] = describe(self.model)
         if drawn is not None:
             self.model.set_budget(drawn)

@@ -34,6 +34,4 @@ def build_schedule(optimizer: Optimizer, config: TrainConfig, *, steps_per_epoch
     """The schedule of ``lr_scale``, stepped once per optimiser step."""
     warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
     floor = min(config.min_lr / config.lr, 1.0)
-    return LambdaLR(
-        optimizer, lambda step: lr_scale(step, warmup_steps=warmup, total_steps=total_steps, floor=floor)
-    )
+    return LambdaLR(optimizer, lambda step: lr_scale(step, warmup_steps=warmup, total_steps=total_steps, floor=floor))

@@ -4,6 +4,7 @@ Every model maps a clip [B, 3, T, H, W] (float, normalised) to logits [B, num_cl
 Shapes: B batch, t time steps, S = h w patches per time step, D width, R heads (1, or 2 with LookupViT).
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from vidtok.config import Budget, ClipConfig, EvalConfig, ModelConfig
 from vidtok.models.encoder import Encoder
-from vidtok.nn.embed import Positions, TubeletEmbed
+from vidtok.nn.embed import Positions, SinCosPositions, TubeletEmbed
 
 TokenCount = int | tuple[int, int]
 
@@ -33,7 +34,7 @@ class VideoModel(nn.Module):
         self,
         *,
         embed: TubeletEmbed,
-        positions: Positions,
+        positions: Positions | SinCosPositions,
         encoder: Encoder,
         dim: int,
         num_classes: int,
@@ -123,7 +124,11 @@ def _new_head(dim: int, num_classes: int) -> nn.Linear:
 
 
 class JointModel(VideoModel):
-    """ViViT model 1: one encoder over all space-time tokens (arXiv 2103.15691, section 3.3)."""
+    """One encoder over all space-time tokens; its blocks say what attends to what.
+
+    Plain blocks make ViViT model 1 (arXiv 2103.15691, section 3.3), joint TimeSformer and VideoMAE; axial ones
+    ViViT model 4; divided ones ViViT model 3 and TimeSformer.
+    """
 
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
         x = self.patch_embed(clip).flatten(1, 2)  # [B, t S, D]
@@ -137,6 +142,16 @@ class PerFrameModel(VideoModel):
         x = self.patch_embed(clip)  # [B, t, S, D]
         steps = self.encoder(self.positions(x.flatten(0, 1)))
         return tuple(step.unflatten(0, x.shape[:2]).mean(1) for step in steps)
+
+
+class SpaceOnlyModel(VideoModel):
+    """Space-only TimeSformer (arXiv 2102.05095, section 3): as per frame, but averaged over time before the norm."""
+
+    def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
+        x = self.patch_embed(clip)  # [B, t, S, D]
+        tokens = self.encoder.run(self.positions(x.flatten(0, 1)))
+        lookup = None if tokens.lookup is None else tokens.lookup.unflatten(0, x.shape[:2]).mean(1)
+        return self.encoder.read(replace(tokens, x=tokens.x.unflatten(0, x.shape[:2]).mean(1), lookup=lookup))
 
 
 class FactorisedEncoderModel(VideoModel):

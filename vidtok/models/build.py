@@ -1,14 +1,16 @@
 """From config to model: the only place that reads ``ModelConfig``. Sizes and names live in config.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatch
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from vidtok.compress import PLANS
-from vidtok.compress.plan import EncoderPlan, LayerFactory, plan_none
+from vidtok.compress.plan import EncoderPlan, LayerFactory, Role, plan_none
 from vidtok.config import (
     BackboneUnion,
     Budget,
@@ -16,32 +18,62 @@ from vidtok.config import (
     CompressorUnion,
     EvalConfig,
     ModelConfig,
+    NoneConfig,
+    TimeSformerConfig,
+    VideoMAEConfig,
     ViTConfig,
     ViViTConfig,
+    ViViTFDPConfig,
     ViViTFEConfig,
+    ViViTFSAConfig,
     from_tree,
 )
 from vidtok.errors import ConfigError
-from vidtok.models.backbones import FactorisedEncoderModel, JointModel, PerFrameModel, VideoModel
+from vidtok.models.backbones import (
+    FactorisedEncoderModel,
+    JointModel,
+    PerFrameModel,
+    SpaceOnlyModel,
+    VideoModel,
+)
 from vidtok.models.encoder import Encoder
-from vidtok.nn.attention import FusedLinear
-from vidtok.nn.embed import Positions, TubeletEmbed
+from vidtok.nn.attention import AxialAttention, FusedLinear, QueryValueBiasAttention
+from vidtok.nn.divided import AxialBlock, DividedBlock
+from vidtok.nn.embed import Positions, SinCosPositions, SpaceTimePositions, TubeletEmbed
 from vidtok.nn.tokens import TokenGrid
 
 Lattice = tuple[int, int, int]
 
-MODEL_NAMES = tuple(
-    f"{family}_{size}_{patch}{depth}"
-    for family, depth in (("vit", ""), ("vivit", "x2"), ("vivit_fe", "x2"))
-    for size, patch in (("ti", 16), ("s", 16), ("b", 16), ("l", 16), ("h", 14))
-)
+
+def _name_models() -> Iterator[str]:
+    for family in get_args(BackboneUnion):
+        kind, tubelet = (family.model_fields[field].default for field in ("kind", "tubelet"))
+        for size, patch in (("ti", 16), ("s", 16), ("b", 16), ("l", 16), ("h", 14)):
+            if (kind, size) != ("vivit_fdp", "ti"):  # its 3 heads cannot be halved
+                yield f"{kind}_{size}_{patch}" + (f"x{tubelet}" if tubelet > 1 else "")
+
+
+MODEL_NAMES = tuple(_name_models())
 """The names that ``vidtok models`` lists; other patches and tubelets work by the same pattern."""
 
 
 def list_models(pattern: str = "*", *, compressor: str = "none") -> list[str]:
     """Names of models that match a shell pattern and can be built with ``compressor``. Raises ConfigError."""
-    kind = type(from_tree(ModelConfig, {"compressor": compressor}).compressor)
-    return [name for name in MODEL_NAMES if fnmatch(name, pattern) and kind in PLANS]
+    names = [name for name in MODEL_NAMES if fnmatch(name, pattern)]
+    configs = [from_tree(ModelConfig, {"backbone": name, "compressor": compressor}) for name in names]
+    return [name for name, config in zip(names, configs, strict=True) if refusal(config) is None]
+
+
+def refusal(config: ModelConfig) -> str | None:
+    """Why this pair of backbone and compressor cannot be built, in one sentence; None when it can."""
+    backbone, compressor = config.backbone, config.compressor
+    timesformer = isinstance(backbone, TimeSformerConfig) and backbone.attention == "divided"
+    if (timesformer or isinstance(backbone, ViViTFSAConfig)) and not isinstance(compressor, NoneConfig):
+        return (
+            f"compressor '{compressor.kind}' cannot work on {backbone.kind}, whose blocks divide attention into "
+            "time and space; choose a backbone with joint or per-frame attention, or compressor none"
+        )
+    return None
 
 
 def create_model(
@@ -57,7 +89,7 @@ def create_model(
 
     Args:
         name: family, size, patch x tubelet, such as ``vit_s_16`` or ``vivit_fe_b_16x2``; or a backbone config.
-        num_frames: frames per clip; 1 for image models and 32 for video models when not given.
+        num_frames: frames per clip; when not given, the family's own: vit 1, timesformer 8, videomae 16, vivit 32.
         image_size: side of the square crop in pixels.
         compressor: name or config of the compressor.
         budget: token budget, such as (5, 5) for lookup; the compressor's own when not given.
@@ -71,8 +103,9 @@ def create_model(
     config = from_tree(ModelConfig, {"backbone": name, "compressor": compressor, "num_classes": num_classes})
     if budget is not None:
         config = with_budget(config, budget)
-    frames = num_frames or (1 if isinstance(config.backbone, ViTConfig) else 32)
-    return build_model(config, ClipConfig(frames=frames, size=image_size), num_classes=num_classes)
+    frames = config.backbone.default_frames if num_frames is None else num_frames
+    clip = from_tree(ClipConfig, {"frames": frames, "size": image_size})
+    return build_model(config, clip, num_classes=num_classes)
 
 
 def with_budget(config: ModelConfig, budget: Budget | str) -> ModelConfig:
@@ -87,6 +120,9 @@ def build_model(
     config: ModelConfig, clip: ClipConfig, *, num_classes: int, eval_protocol: EvalConfig | None = None
 ) -> VideoModel:
     """Build a model with random weights for clips of ``clip.frames`` x ``clip.size``. Raises ConfigError."""
+    refused = refusal(config)
+    if refused:
+        raise ConfigError(refused)
     dim, _, _ = config.backbone.shape
     embed = TubeletEmbed(dim, tubelet=config.backbone.tubelet, patch=config.backbone.patch)
     lattice = embed.lattice(clip.frames, clip.size)
@@ -98,44 +134,104 @@ def build_model(
     return model
 
 
-def _joint(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
-    return JointModel(**_parts(config, embed, lattice, num_classes, TokenGrid.lattice(*lattice)))
+def _vit(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+    return PerFrameModel(**_parts(config, embed, lattice, num_classes, _per_step(config.backbone, lattice)))
 
 
-def _per_frame(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
-    return PerFrameModel(**_parts(config, embed, lattice, num_classes, TokenGrid.lattice(1, *lattice[1:])))
+def _vivit(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+    return JointModel(**_parts(config, embed, lattice, num_classes, _over_clip(config.backbone, lattice)))
 
 
-def _factorised(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+def _vivit_fe(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
     backbone = config.backbone
     assert isinstance(backbone, ViViTFEConfig)
+    if backbone.temporal_depth == 0:
+        return _vit(config, embed, lattice, num_classes)
     dim, _, _ = backbone.shape
-    steps = TokenGrid.lattice(lattice[0], 1, 1)
-    temporal = plan_none(_factory(backbone, steps, depth=backbone.temporal_depth, drop_path=0.0), None)
+    factory = _factory(backbone, TokenGrid.lattice(lattice[0], 1, 1), "joint")
+    temporal = plan_none(replace(factory, depth=backbone.temporal_depth, drop_path=0.0), None)
     return FactorisedEncoderModel(
-        **_parts(config, embed, lattice, num_classes, TokenGrid.lattice(1, *lattice[1:])),
+        **_parts(config, embed, lattice, num_classes, _per_step(backbone, lattice)),
         temporal_positions=Positions(lattice[0], dim, num_prefix=temporal.num_prefix),
-        temporal=Encoder(temporal, steps, dim=dim, depth=backbone.temporal_depth, norm_eps=backbone.norm_eps),
+        temporal=Encoder(temporal, factory.grid, dim=dim, depth=backbone.temporal_depth, norm_eps=backbone.norm_eps),
+    )
+
+
+def _vivit_fsa(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+    backbone = config.backbone
+    assert isinstance(backbone, ViViTFSAConfig)
+    return JointModel(
+        **_parts(config, embed, lattice, num_classes, _divided(backbone, lattice, backbone.order, temporal_fc=False))
+    )
+
+
+def _vivit_fdp(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+    factory = replace(_over_clip(config.backbone, lattice), make_attn=AxialAttention, make_block=AxialBlock)
+    return JointModel(**_parts(config, embed, lattice, num_classes, factory))
+
+
+def _timesformer(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+    backbone = config.backbone
+    assert isinstance(backbone, TimeSformerConfig)
+    if backbone.attention == "space":
+        return SpaceOnlyModel(**_parts(config, embed, lattice, num_classes, _per_step(backbone, lattice)))
+    factory = _over_clip(backbone, lattice)
+    if backbone.attention == "divided":
+        factory = _divided(backbone, lattice, "time_space", temporal_fc=True)
+    positions = partial(SpaceTimePositions, num_steps=lattice[0])
+    return JointModel(**_parts(config, embed, lattice, num_classes, factory, make_positions=positions))
+
+
+def _videomae(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
+    backbone = config.backbone
+    assert isinstance(backbone, VideoMAEConfig)
+    factory = replace(_over_clip(backbone, lattice), make_attn=QueryValueBiasAttention)
+    fc_norm_eps = backbone.fc_norm_eps or backbone.norm_eps
+    return JointModel(
+        **_parts(config, embed, lattice, num_classes, factory, make_positions=SinCosPositions, fc_norm_eps=fc_norm_eps)
     )
 
 
 Builder = Callable[[ModelConfig, TubeletEmbed, Lattice, int], VideoModel]
-BACKBONES: dict[type, Builder] = {ViTConfig: _per_frame, ViViTConfig: _joint, ViViTFEConfig: _factorised}
+BACKBONES: dict[type, Builder] = {
+    ViTConfig: _vit,
+    ViViTConfig: _vivit,
+    ViViTFEConfig: _vivit_fe,
+    ViViTFSAConfig: _vivit_fsa,
+    ViViTFDPConfig: _vivit_fdp,
+    TimeSformerConfig: _timesformer,
+    VideoMAEConfig: _videomae,
+}
 """The whole registry of backbones, by config class."""
 
 
 def _parts(
-    config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int, grid: TokenGrid
+    config: ModelConfig,
+    embed: TubeletEmbed,
+    lattice: Lattice,
+    num_classes: int,
+    factory: LayerFactory,
+    *,
+    make_positions: Callable[..., Positions | SinCosPositions] = Positions,
+    fc_norm_eps: float | None = None,
 ) -> dict[str, Any]:
-    """What every model is made of: embedding, positions and the encoder that the compressor plans."""
-    backbone = config.backbone
-    dim, depth, _ = backbone.shape
-    factory = _factory(backbone, grid, depth=depth, drop_path=backbone.drop_path)
+    """What every model is made of: embedding, positions and the encoder that the compressor plans.
+
+    With ``fc_norm_eps`` the last norm comes after the mean of the tokens and has that epsilon.
+    """
     plan: EncoderPlan = PLANS[type(config.compressor)](factory, config.compressor)
+    dim, grid = factory.dim, factory.grid
     return {
         "embed": embed,
-        "positions": Positions(grid.num_tokens, dim, num_prefix=plan.num_prefix),
-        "encoder": Encoder(plan, grid, dim=dim, depth=depth, norm_eps=backbone.norm_eps),
+        "positions": make_positions(grid.num_tokens, dim, num_prefix=plan.num_prefix),
+        "encoder": Encoder(
+            plan,
+            grid,
+            dim=dim,
+            depth=factory.depth,
+            norm_eps=fc_norm_eps or factory.norm_eps,
+            norm_pooled=fc_norm_eps is not None,
+        ),
         "dim": dim,
         "num_classes": num_classes,
         "loss_weights": plan.loss_weights,
@@ -144,28 +240,51 @@ def _parts(
     }
 
 
-def _factory(backbone: BackboneUnion, grid: TokenGrid, *, depth: int, drop_path: float) -> LayerFactory:
-    dim, _, num_heads = backbone.shape
+def _per_step(backbone: BackboneUnion, lattice: Lattice) -> LayerFactory:
+    return _factory(backbone, TokenGrid.lattice(1, *lattice[1:]), "spatial")
+
+
+def _over_clip(backbone: BackboneUnion, lattice: Lattice) -> LayerFactory:
+    return _factory(backbone, TokenGrid.lattice(*lattice), "joint")
+
+
+def _divided(
+    backbone: BackboneUnion, lattice: Lattice, order: Literal["time_space", "space_time"], *, temporal_fc: bool
+) -> LayerFactory:
+    block = partial(DividedBlock, num_heads=backbone.shape[2], order=order, temporal_fc=temporal_fc)
+    return replace(_factory(backbone, TokenGrid.lattice(*lattice), "divided"), make_block=block)
+
+
+def _factory(backbone: BackboneUnion, grid: TokenGrid, role: Role) -> LayerFactory:
+    dim, depth, num_heads = backbone.shape
     return LayerFactory(
         depth=depth,
         dim=dim,
         num_heads=num_heads,
         grid=grid,
-        role="joint" if grid.t and grid.t > 1 else "spatial",
+        role=role,
         mlp_ratio=backbone.mlp_ratio,
         gelu=backbone.gelu,
         norm_eps=backbone.norm_eps,
-        drop_path=drop_path,
+        drop_path=backbone.drop_path,
+        num_prefix=1 if backbone.pool == "cls" else 0,
     )
 
 
 @torch.no_grad()
 def init_weights(model: VideoModel) -> None:
-    """Xavier-uniform matrices with zero biases, as scenic's ViViT; maps fused into one matrix count apart."""
+    """Xavier-uniform matrices with zero biases, as scenic's ViViT; maps fused into one matrix count apart.
+
+    Divided blocks start as their spatial half.
+    """
     heads = {model.head, model.lookup_head}
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv3d) and module not in heads:
             for matrix in module.weight.flatten(1).chunk(module.num_maps if isinstance(module, FusedLinear) else 1):
                 bound = (6 / sum(matrix.shape)) ** 0.5
                 matrix.uniform_(-bound, bound)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, DividedBlock):
+            module.zero_time()

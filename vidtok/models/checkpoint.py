@@ -24,6 +24,7 @@ from vidtok.models.card import model_card
 
 FORMAT = 1
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+CKPT_SUFFIX = ".ckpt"
 
 
 def describe(model: VideoModel) -> dict[str, Any]:
@@ -41,7 +42,9 @@ def describe(model: VideoModel) -> dict[str, Any]:
 def restore(entry: dict[str, Any], weights: dict[str, Tensor], where: str) -> VideoModel:
     """Build the model that ``entry`` describes and give it ``weights``. Raises WeightsError."""
     if entry.get("format") != FORMAT:
-        raise WeightsError(f"{where}: checkpoint format {entry.get('format')}, this vidtok reads {FORMAT}; upgrade vidtok")
+        raise WeightsError(
+            f"{where}: checkpoint format {entry.get('format')}, this vidtok reads {FORMAT}; upgrade vidtok"
+        )
     try:
         config, clip = from_tree(ModelConfig, entry["model"]), from_tree(ClipConfig, entry["clip"])
         protocol = from_tree(EvalConfig, entry["eval"])
@@ -85,20 +88,38 @@ def _materialise_buffers(model: VideoModel) -> None:
 def load(source: str | Path) -> VideoModel:
     """Load a model in eval mode on the CPU: ``.ckpt`` file, release folder, run folder or ``hf://org/name``.
 
+    Public checkpoints of other projects load too, as they are (``vidtok.models.pretrained``); to adapt one to
+    other clips or classes, convert it.
+
     Raises:
         WeightsError: absent, unreadable, not a checkpoint, or weights that do not fit.
     """
+    path = fetch(source)
+    if path.is_file():
+        return _load_ckpt(path) if path.suffix == CKPT_SUFFIX else _load_foreign(source)
+    if (path / CONFIG_FILE).is_file():
+        entry = _read_entry(path)
+        return _load_foreign(source) if entry is None else _load_folder(path, entry)
+    if (path / f"best{CKPT_SUFFIX}").is_file():
+        return _load_ckpt(path / f"best{CKPT_SUFFIX}")
+    raise WeightsError(
+        f"'{path}' holds neither {CONFIG_FILE} with {WEIGHTS_FILE} nor best.ckpt: not a checkpoint folder"
+    )
+
+
+def fetch(source: str | Path) -> Path:
+    """The local file or folder of a source, which may be ``hf://org/name``. Raises WeightsError when there is none."""
     text = str(source)
     path = _from_hub(text) if text.startswith("hf://") else Path(text)
     if not path.exists():
         raise WeightsError(f"checkpoint '{text}' not found; give a .ckpt file, a checkpoint folder or hf://org/name")
-    if path.is_file():
-        return _load_ckpt(path)
-    if (path / CONFIG_FILE).is_file():
-        return _load_folder(path)
-    if (path / "best.ckpt").is_file():
-        return _load_ckpt(path / "best.ckpt")
-    raise WeightsError(f"'{path}' holds neither {CONFIG_FILE} with {WEIGHTS_FILE} nor best.ckpt: not a checkpoint folder")
+    return path
+
+
+def _load_foreign(source: str | Path) -> VideoModel:
+    from vidtok.models.pretrained import load_foreign
+
+    return load_foreign(source)[0]
 
 
 def read_ckpt(path: Path) -> dict[str, Any]:
@@ -108,7 +129,7 @@ def read_ckpt(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path}: not a checkpoint that loads safely: {_first_line(error)}") from None
+        raise WeightsError(f"{path}: not a checkpoint that loads safely: {first_line(error)}") from None
     if not isinstance(content, dict) or "vidtok" not in content or "state_dict" not in content:
         raise WeightsError(f"{path}: not a vidtok checkpoint; use a .ckpt that `vidtok train` wrote")
     return content
@@ -120,14 +141,17 @@ def _load_ckpt(path: Path) -> VideoModel:
     return restore(content["vidtok"], weights, str(path))
 
 
-def _load_folder(folder: Path) -> VideoModel:
+def _read_entry(folder: Path) -> dict[str, Any] | None:
+    """The ``vidtok`` entry of a folder's config; None when the folder is another project's. Raises WeightsError."""
     try:
-        entry = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{folder / CONFIG_FILE}: not valid JSON: {_first_line(error)}") from None
-    if not isinstance(entry, dict) or "vidtok" not in entry:
-        raise WeightsError(f"{folder}: {CONFIG_FILE} has no 'vidtok' entry: not a vidtok checkpoint folder")
-    return restore(entry["vidtok"], read_safetensors(folder / WEIGHTS_FILE), str(folder))
+        raise WeightsError(f"{folder / CONFIG_FILE}: not valid JSON: {first_line(error)}") from None
+    return config.get("vidtok") if isinstance(config, dict) else None
+
+
+def _load_folder(folder: Path, entry: dict[str, Any]) -> VideoModel:
+    return restore(entry, read_safetensors(folder / WEIGHTS_FILE), str(folder))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -135,7 +159,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read: {_first_line(error)}") from None
+        raise WeightsError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def save_pretrained(model: VideoModel, folder: str | Path) -> Path:
@@ -159,15 +183,20 @@ def _from_hub(source: str) -> Path:
     name, _, revision = source.removeprefix("hf://").partition("@")
     wanted = ["*.json", "*.safetensors", "README.md"]
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
+        if any(folder.glob("*.safetensors")):
+            return folder
+        pickles = [*wanted, "pytorch_model*.bin"]  # older uploads have nothing else; they are read safely
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=pickles))
     except HFValidationError as error:
-        raise WeightsError(f"'{source}' is not of the form hf://org/name[@revision]: {_first_line(error)}") from None
+        raise WeightsError(f"'{source}' is not of the form hf://org/name[@revision]: {first_line(error)}") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise WeightsError(
-            f"'{source}' is not in the local cache and cannot be fetched ({_first_line(error)}); either run "
+            f"'{source}' is not in the local cache and cannot be fetched ({first_line(error)}); either run "
             f"`hf download {name}` where there is a network, or pass --checkpoint PATH"
         ) from None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,15 +17,26 @@ class Encoder(nn.Module):
     """Runs a plan's modules, normalises, and reads out one vector per head.
 
     ``grids[i]`` is the arrangement after module ``i``, known without running. Raises GridError when
-    built if a module cannot work on what it would receive.
+    built if a module cannot work on what it would receive. With ``norm_pooled`` the mean of the tokens is
+    normalised, not each token (VideoMAE's ``fc_norm``).
     """
 
-    def __init__(self, plan: EncoderPlan, grid: TokenGrid, *, dim: int, depth: int, norm_eps: float) -> None:
+    def __init__(
+        self,
+        plan: EncoderPlan,
+        grid: TokenGrid,
+        *,
+        dim: int,
+        depth: int,
+        norm_eps: float,
+        norm_pooled: bool = False,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(plan.modules)
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.num_prefix, self.readout, self.num_readouts = plan.num_prefix, plan.readout, len(plan.loss_weights)
         self.lookup_norm = nn.LayerNorm(dim, eps=norm_eps) if self.num_readouts == 2 else None
+        self.norm_pooled = norm_pooled
         self.grad_checkpointing = False
         self.grid, self.depth = grid, depth
         self.grids = self._dry_run()
@@ -64,19 +75,28 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, P+N, D] -> one [B, D] per read-out: (main,) or (compressed, lookup)."""
+        return self.read(self.run(x))
+
+    def run(self, x: Tensor) -> Tokens:
+        """[B, P+N, D] -> the state after the last module, before the norm."""
         tokens = Tokens(x, self.grid, self.num_prefix)
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)
-        return self._read(tokens)
+        return tokens
 
-    def _read(self, tokens: Tokens) -> tuple[Tensor, ...]:
+    def read(self, tokens: Tokens) -> tuple[Tensor, ...]:
+        """Normalise and pool; one [B, D] per read-out."""
         if self.readout == "cls":
             return (self.norm(tokens.x[:, 0]),)
-        main = self.norm(tokens.x)[:, tokens.num_prefix :].mean(1)
+        main = self._mean(tokens.x[:, tokens.num_prefix :], self.norm)
         if self.lookup_norm is None:
             return (main,)
         assert tokens.lookup is not None
-        return main, self.lookup_norm(tokens.lookup).mean(1)
+        return main, self._mean(tokens.lookup, self.lookup_norm)
+
+    def _mean(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """[B, N, D] -> [B, D]."""
+        return norm(x.mean(1)) if self.norm_pooled else norm(x).mean(1)

@@ -18,9 +18,7 @@ class Profile:
     tokens_per_layer: list[TokenCount]
 
 
-def profile(
-    config: ModelConfig, clip: ClipConfig, *, num_classes: int = 400, budget: Budget | None = None
-) -> Profile:
+def profile(config: ModelConfig, clip: ClipConfig, *, num_classes: int = 400, budget: Budget | None = None) -> Profile:
     """Count multiply-adds, parameters and tokens of one view. Raises ConfigError as ``build_model`` does."""
     with torch.device("meta"):
         model = build_model(config, clip, num_classes=num_classes)

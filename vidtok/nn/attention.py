@@ -3,6 +3,8 @@
 Shapes: B batch, N tokens, D width, A heads, E head width (D = A E).
 """
 
+import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,21 +22,67 @@ def merge_heads(x: Tensor) -> Tensor:
 class FusedLinear(nn.Linear):
     """Several maps of one input as one matrix multiplication: [.., D] -> [.., num_maps D]."""
 
-    def __init__(self, dim: int, num_maps: int) -> None:
-        super().__init__(dim, num_maps * dim)
+    def __init__(self, dim: int, num_maps: int, *, bias: bool = True) -> None:
+        super().__init__(dim, num_maps * dim, bias=bias)
         self.num_maps = num_maps
 
 
 class Attention(nn.Module):
     """Self-attention over all tokens of a sequence, scaled by 1 / sqrt(E)."""
 
-    def __init__(self, dim: int, *, num_heads: int) -> None:
+    def __init__(self, dim: int, *, num_heads: int, qkv_bias: bool = True) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = FusedLinear(dim, 3)
+        self.qkv = FusedLinear(dim, 3, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
+
+    def fused(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> q, k and v side by side, [B, N, 3 D]."""
+        return self.qkv(x)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, N, D] -> heads of q, k and v, [B, A, N, E] each."""
+        q, k, v = (split_heads(part, self.num_heads) for part in self.fused(x).chunk(3, dim=-1))
+        return q, k, v
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, N, D]."""
-        q, k, v = (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, dim=-1))
-        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(*self.project(x))))
+
+
+class QueryValueBiasAttention(Attention):
+    """Self-attention whose keys have no bias, with VideoMAE's parameter names.
+
+    A bias on the keys adds one number to all scores of a query, which the softmax cancels.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int) -> None:
+        super().__init__(dim, num_heads=num_heads, qkv_bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+
+    def fused(self, x: Tensor) -> Tensor:
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        return F.linear(x, self.qkv.weight, bias)
+
+
+class AxialAttention(Attention):
+    """Factorised dot products: the first half of the heads attends along time, the second along space.
+
+    ViViT model 4 (arXiv 2103.15691, section 3.3), parameters as in plain attention. Differs from the paper:
+    its text names space first; scenic's code, hence every trained weight, has time first.
+    """
+
+    def forward(self, x: Tensor, num_steps: int) -> Tensor:
+        """[B, t S, D] -> [B, t S, D]; ``num_steps`` is t."""
+        q, k, v = self.project(x)  # [B, A, t S, E]
+        half, t = self.num_heads // 2, num_steps
+        sites = (rearrange(part[:, :half], "b a (t s) e -> (b s) a t e", t=t) for part in (q, k, v))
+        steps = (rearrange(part[:, half:], "b a (t s) e -> (b t) a s e", t=t) for part in (q, k, v))
+        along_time = F.scaled_dot_product_attention(*sites)
+        along_space = F.scaled_dot_product_attention(*steps)
+        mixed = [
+            rearrange(along_time, "(b s) a t e -> b (t s) (a e)", b=len(x)),
+            rearrange(along_space, "(b t) a s e -> b (t s) (a e)", t=t),
+        ]
+        return self.proj(torch.cat(mixed, dim=-1))

@@ -78,9 +78,16 @@ class Block(nn.Module):
     def out_grid(self, grid: TokenGrid) -> TokenGrid:
         return grid if self.reducer is None else self.reducer.out_grid(grid)
 
-    def forward(self, tokens: Tokens) -> Tokens:
+    def attend(self, normed: Tensor, tokens: Tokens) -> Tensor:
+        """The residual branch of attention: normalised tokens [B, P+N, D] -> [B, P+N, D]."""
+        return self.drop_path(self.attn(normed))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        """Everything before the MLP."""
         normed = self.norm1(tokens.x)
-        tokens = replace(tokens, x=tokens.x + self.drop_path(self.attn(normed)))
-        if self.reducer is not None:
-            tokens = self.reducer(tokens, normed, self.attn)
+        tokens = replace(tokens, x=tokens.x + self.attend(normed, tokens))
+        return tokens if self.reducer is None else self.reducer(tokens, normed, self.attn)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        tokens = self.mix(tokens)
         return replace(tokens, x=tokens.x + self.drop_path(self.mlp(self.norm2(tokens.x))))

@@ -56,7 +56,50 @@ class Positions(nn.Module):
         """[B, N, D] -> [B, P+N, D]."""
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        return x + self.table()
+
+    def table(self) -> Tensor:
+        """[1, P+N, D]."""
+        return self.pos_embed
+
+
+class SpaceTimePositions(Positions):
+    """A spatial table that all time steps share, plus a temporal one for patch tokens alone (TimeSformer)."""
+
+    def __init__(self, num_tokens: int, dim: int, *, num_prefix: int, num_steps: int) -> None:
+        super().__init__(num_tokens // num_steps, dim, num_prefix=num_prefix)
+        self.time_embed = nn.Parameter(torch.zeros(1, num_steps, dim))
+
+    def table(self) -> Tensor:
+        prefix, space = self.pos_embed.split([self.num_prefix, self.pos_embed.shape[1] - self.num_prefix], dim=1)
+        patches = self.time_embed[:, :, None] + space[:, None]  # [1, t, S, D]
+        return torch.cat([prefix, patches.flatten(1, 2)], dim=1)
+
+
+class SinCosPositions(nn.Module):
+    """Adds a fixed sine-cosine table over all patch tokens in one row (VideoMAE); not in the state dict."""
+
+    def __init__(self, num_tokens: int, dim: int, *, num_prefix: int) -> None:
+        super().__init__()
+        assert num_prefix == 0, "the fixed table has no rows for prefix tokens"
+        self.num_tokens, self.dim = num_tokens, dim
+        self.reset_buffers()
+
+    def reset_buffers(self, device: torch.device | None = None) -> None:
+        """Compute the table, which is not in the state dict, on ``device`` (the CPU when not given)."""
+        self.register_buffer("pos_embed", sincos_table(self.num_tokens, self.dim).to(device), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, N, D]."""
         return x + self.pos_embed
+
+
+def sincos_table(num_tokens: int, dim: int) -> Tensor:
+    """Row n: sin(n / 10000^(i/D)) in even columns i, cos of the same angle in column i + 1: [1, N, D] float32."""
+    rows = torch.arange(num_tokens, dtype=torch.float64, device="cpu")[:, None]
+    columns = torch.arange(dim, dtype=torch.float64, device="cpu")
+    angles = rows / 10000 ** (2 * (columns // 2) / dim)
+    return torch.where(columns % 2 == 0, angles.sin(), angles.cos()).float()[None]
 
 
 @lru_cache(maxsize=256)
@@ -85,10 +128,10 @@ class LatticeResize(nn.Module):
 
     def set_target(self, target: tuple[int, int, int]) -> None:
         self.target = target
-        self.reset_buffers(self.matrix_0.device if hasattr(self, "matrix_0") else torch.device("cpu"))
+        self.reset_buffers(self.matrix_0.device if hasattr(self, "matrix_0") else None)
 
-    def reset_buffers(self, device: torch.device = torch.device("cpu")) -> None:
-        """Compute the resize matrices, which are not in the state dict, on ``device``."""
+    def reset_buffers(self, device: torch.device | None = None) -> None:
+        """Compute the resize matrices, which are not in the state dict, on ``device`` (None: the CPU)."""
         for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
             self.register_buffer(f"matrix_{axis}", resize_matrix(n_in, n_out).to(device), persistent=False)
 

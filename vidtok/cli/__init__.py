@@ -1,0 +1,65 @@
+"""The ``vidtok`` command. Importing it imports no torch: each verb does its heavy imports when it runs."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import vidtok
+from vidtok.cli import config, data, doctor, evaluate, infer, models, train
+from vidtok.errors import VidtokError
+
+Verb = Callable[..., None] | typer.Typer
+
+VERBS: tuple[tuple[str, Verb], ...] = (
+    ("train", train.train),
+    ("eval", evaluate.evaluate),
+    ("infer", infer.infer),
+    ("data", data.app),
+    ("models", models.models),
+    ("config", config.app),
+    ("doctor", doctor.doctor),
+)
+"""Every command by name: a function, or an application with commands of its own."""
+
+app = typer.Typer(
+    help="Video recognition with transformers that look at few tokens.",
+    epilog="Exit codes: 0 ok, 1 unexpected, 2 usage or config, 3 data, 4 weights, 5 environment, 6 diverged, "
+    "7 check failed, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+)
+for name, verb in VERBS:
+    if isinstance(verb, typer.Typer):
+        app.add_typer(verb, name=name)
+    else:
+        app.command(name)(verb)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vidtok {vidtok.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Video recognition with transformers that look at few tokens."""
+
+
+def main() -> None:
+    """Run the command line. A user's mistake becomes one line on stderr and its exit code; the rest a traceback."""
+    try:
+        app()
+    except VidtokError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,164 @@
+"""``vidtok eval``: multi-view test of a checkpoint, with a report."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidtok.cli.output import note, progress
+
+if TYPE_CHECKING:
+    from vidtok.config import Recipe
+    from vidtok.models.backbones import VideoModel
+
+Text = str | None
+
+
+def evaluate(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="overrides such as eval.average=probs", show_default=False)
+    ] = None,
+    checkpoint: Annotated[Text, typer.Option(help=".ckpt file, checkpoint folder or hf://org/name")] = None,
+    run: Annotated[Text, typer.Option(help="run folder of `vidtok train`: its best.ckpt and its config")] = None,
+    config: Annotated[Text, typer.Option("--config", "-c", help="recipe: a path or a packaged name")] = None,
+    data: Annotated[Text, typer.Option(help="list or folder to test on, instead of the recipe's data.test")] = None,
+    root: Annotated[Text, typer.Option(help="folder that the paths of the list are relative to")] = None,
+    classes: Annotated[Text, typer.Option(help="text file, one class name a line")] = None,
+    views: Annotated[Text, typer.Option(help="clips x crops, such as 4x3; default: the checkpoint's")] = None,
+    budgets: Annotated[Text, typer.Option(help="token budgets, such as 2x2,4x4; default: the checkpoint's own")] = None,
+    min_top1: Annotated[
+        float | None, typer.Option("--min-top1", min=0, max=1, help="exit with 7 when top-1 is below this share")
+    ] = None,
+    out: Annotated[Text, typer.Option(help="folder for the results; default: eval in the run folder, or here")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="videos decoded ahead")] = None,
+    device: Annotated[Text, typer.Option(help="auto, cpu or cuda")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print metrics.json instead of a table")] = False,
+) -> None:
+    """Test a checkpoint on labelled videos. Writes metrics, predictions, tables and report.html."""
+    from vidtok.errors import CheckFailed, ConfigError
+
+    if (checkpoint is None) == (run is None):
+        raise ConfigError("give either --checkpoint C or --run DIR: what is to be tested?")
+    from vidtok.engine.predict import parse_views
+    from vidtok.models.checkpoint import load
+
+    chosen_views = parse_views(views) if views else None
+    chosen_budgets = _parse_budgets(budgets) if budgets else None
+    model = load(checkpoint or run or "")
+    home = _run_folder(checkpoint or run or "")
+    recipe = _resolve(model, config, home, overrides or [])
+    recipe = _with_flags(
+        recipe, data=data, root=root, classes=classes, views=chosen_views, budgets=chosen_budgets, workers=workers
+    )
+    found, folder = _run(model, recipe, device=device, out=out or str((home or Path()) / "eval"))
+    print(json.dumps(found, indent=2) if as_json else _summary(found, folder))
+    if min_top1 is not None and found["top1"] < min_top1:
+        raise CheckFailed(f"top-1 at {found['protocol']} is {found['top1']:.4f}, below --min-top1 {min_top1:g}")
+
+
+def _parse_budgets(text: str) -> tuple[Any, ...]:
+    from vidtok.config import parse_budget
+
+    return tuple(parse_budget(part) for part in text.split(","))
+
+
+def _run_folder(source: str) -> Path | None:
+    """The run folder that a checkpoint lies in; None for others."""
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent
+    return folder if (folder / "config.yaml").is_file() else None
+
+
+def _resolve(model: "VideoModel", config: Text, home: Path | None, overrides: list[str]) -> "Recipe":
+    """The recipe: the given one, else the run's, else what the checkpoint knows. Raises ConfigError."""
+    from functools import reduce
+
+    from vidtok.configio import load_recipe, merge, parse_override, validate
+
+    if config is not None or home is not None:
+        recipe = load_recipe(config or str(home / "config.yaml" if home else ""), overrides)
+    else:
+        own = {"eval": model.eval_protocol.model_dump(mode="json"), "clip": model.preprocessing.model_dump(mode="json")}
+        recipe = validate(reduce(merge, map(parse_override, overrides), own))
+    for name, ours in model.preprocessing:
+        if getattr(recipe.clip, name) != ours:
+            note(f"warning: clip.{name}={getattr(recipe.clip, name)} has no effect, the checkpoint has {ours}")
+    return recipe
+
+
+def _with_flags(
+    recipe: "Recipe",
+    *,
+    data: Text,
+    root: Text,
+    classes: Text,
+    views: tuple[int, int] | None,
+    budgets: tuple[Any, ...] | None,
+    workers: int | None,
+) -> "Recipe":
+    """Options of the command line over the recipe; another list does not inherit root and class names."""
+    section: dict[str, Any] = {"test": data, "root": root, "classes": classes} if data else {}
+    section |= {key: value for key, value in (("root", root), ("classes", classes)) if value}
+    section |= {} if workers is None else {"workers": workers}
+    protocol: dict[str, Any] = {} if views is None else {"clips": views[0], "crops": views[1]}
+    protocol |= {} if budgets is None else {"budgets": budgets}
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update=section),
+            "eval": recipe.eval.model_copy(update=protocol),
+        }
+    )
+
+
+def _run(model: "VideoModel", recipe: "Recipe", *, device: Text, out: str) -> tuple[dict[str, Any], str]:
+    """Evaluate and write the files. Returns (metrics, folder)."""
+    from vidtok.data.manifest import load_split
+    from vidtok.engine.evaluate import Protocol, evaluate, find_pairs
+    from vidtok.engine.predict import choose_compute
+    from vidtok.engine.report import write_report
+
+    names = model.class_names
+    manifest = load_split(recipe.data, "test", class_names=names, num_classes=None if names else model.num_classes)
+    compute = choose_compute(device or recipe.run.device, recipe.run.precision)
+    protocol = Protocol(**recipe.eval.model_dump(exclude={"budgets"}))
+    with progress("videos") as show:
+        result = evaluate(
+            model.to(compute.device),
+            manifest,
+            compute=compute,
+            protocol=protocol,
+            budgets=recipe.eval.budgets,
+            decoder=recipe.data.decoder,
+            workers=recipe.data.workers,
+            pairs=find_pairs(manifest.source),
+            shuffle_seed=recipe.run.seed if recipe.augment.shuffle else None,
+            seed=recipe.run.seed,
+            on_video=show,
+        )
+    for error in filter(None, result.errors):
+        note(f"unreadable: {error}")
+    return write_report(result, out), out
+
+
+def _summary(found: dict[str, Any], folder: str) -> str:
+    """The table for people; shares as per cent with one standard error."""
+    videos, protocol = found["videos"], found["protocol"]
+    has_pairs, has_top5 = "pair_top1" in found, found["classes"] > 5
+    lines = [
+        f"{videos['scored']} of {videos['listed']} videos scored, {videos['failed']} unreadable, "
+        f"{videos['missing']} missing; {found['average']} of {protocol} views averaged",
+        f"{'budget':>10}  {f'test/top1@{protocol}':>16}"
+        + (f"  {f'test/top5@{protocol}':>14}" if has_top5 else "")
+        + (f"  {'within pairs':>12}" if has_pairs else "")
+        + f"  {'GMACs/view':>10}  {'views/s':>8}",
+    ]
+    for row in found["budgets"]:
+        top1 = f"{100 * row['top1']:.1f} +- {100 * row['top1_se']:.1f} %"
+        lines.append(
+            f"{row['budget']:>10}  {top1:>16}"
+            + (f"  {100 * row['top5']:>12.1f} %" if has_top5 else "")
+            + (f"  {100 * row['pair_top1']:>10.1f} %" if has_pairs else "")
+            + f"  {row['gmacs_per_view']:>10.4g}  {row['views_per_s']:>8.4g}"
+        )
+    return "\n".join([*lines, f"report: {Path(folder) / 'report.html'}"])

@@ -1,0 +1,145 @@
+"""``vidtok infer``: label videos."""
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidtok.cli.output import find_writer, note
+from vidtok.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from vidtok.engine.infer import InferOptions, Window
+
+Text = str | None
+Result = dict[str, Any]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0}
+
+
+def infer(
+    inputs: Annotated[list[str], typer.Argument(help="videos, folders, patterns, or - for paths on standard input")],
+    checkpoint: Annotated[
+        Text,
+        typer.Option(help="file, folder or hf://org/name; default: $VIDTOK_CHECKPOINT, else a Kinetics-400 model"),
+    ] = None,
+    topk: Annotated[int, typer.Option(min=1, help="classes to print per result")] = 5,
+    views: Annotated[
+        Text, typer.Option(help="clips x crops, such as 4x3; default: the checkpoint's, at most 4x1")
+    ] = None,
+    budget: Annotated[Text, typer.Option(help="token budget, such as 3x3; default: the checkpoint's own")] = None,
+    window: Annotated[Text, typer.Option(help="label a long video piece by piece: length, such as 2s")] = None,
+    stride: Annotated[Text, typer.Option(help="time from one window to the next, such as 1s; default: window")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json, jsonl, csv or vtt")] = "table",
+    contact_sheet: Annotated[
+        Text, typer.Option(help="write a picture (.png) of the frames that the model sees and its answer")
+    ] = None,
+    overlay: Annotated[Text, typer.Option(help="write the video with the labels drawn on it (.mp4)")] = None,
+    decoder: Annotated[str, typer.Option(help="auto, pyav or decord")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Label videos. Results go to stdout; a video that cannot be read is a result with an error.
+
+    Exits with 3 when no video could be read.
+    """
+    write = find_writer(form)
+    span = _parse_window(window, stride)
+    from vidtok.config import parse_budget
+    from vidtok.engine.infer import InferOptions, default_checkpoint, expand_inputs, infer_videos
+    from vidtok.engine.predict import at_budget, choose_compute, parse_views
+    from vidtok.models.checkpoint import load
+
+    chosen_budget = parse_budget(budget)
+    if views:
+        parse_views(views)
+    compute = choose_compute(device)
+    paths = expand_inputs(inputs, sys.stdin)
+    if "-" not in inputs or contact_sheet or overlay:
+        paths = iter(_checked(list(paths), single=bool(contact_sheet or overlay)))
+    model = load(checkpoint or default_checkpoint()).to(compute.device)
+    options = InferOptions.for_model(model, views=views, topk=topk, decoder=decoder, window=span)
+    tally = _Tally()
+    with at_budget(model, chosen_budget):
+        write(tally.watch(infer_videos(model, paths, options, compute=compute)), sys.stdout)
+    tally.finish()
+    if contact_sheet:
+        _draw_sheet(model.preprocessing, tally.results, options, contact_sheet)
+    if overlay:
+        from vidtok.engine.overlay import write_overlay
+
+        write_overlay(tally.results, overlay, decoder=decoder)
+
+
+def _parse_window(window: Text, stride: Text) -> "Window | None":
+    if window is None:
+        if stride is not None:
+            raise ConfigError("--stride needs --window: how long is a piece?")
+        return None
+    seconds = _parse_seconds("--window", window)
+    from vidtok.engine.infer import Window
+
+    return Window(seconds=seconds, stride_seconds=_parse_seconds("--stride", stride) if stride else seconds)
+
+
+def _parse_seconds(option: str, text: str) -> float:
+    """``2s``, ``500ms``, ``1.5`` or ``1min`` in seconds. Raises ConfigError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|)", text.strip().lower())
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(f"{option} '{text}' is not a length of time like 2s, 500ms or 1.5")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _checked(paths: list[str], *, single: bool) -> list[str]:
+    if single and len(paths) != 1:
+        raise ConfigError(f"--contact-sheet and --overlay take one video, these are {len(paths)}")
+    return paths
+
+
+class _Tally:
+    """Counts results on their way to stdout; keeps those of the first video for its pictures."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.read, self.errors = 0, 0
+        self.first_error = ""
+
+    def watch(self, results: Iterator[Result]) -> Iterator[Result]:
+        for result in results:
+            if result["error"]:
+                self.first_error = self.first_error or result["error"]
+                self.errors += 1
+            else:
+                self.read += 1
+            if not self.results or self.results[0]["path"] == result["path"]:
+                self.results.append(result)
+            yield result
+
+    def finish(self) -> None:
+        """Say how many failed. Raises DataError when all did, or when there was nothing."""
+        if not self.read and not self.errors:
+            raise DataError("no videos were given on standard input; write one path a line")
+        if not self.read:
+            several = f"none of {self.errors} videos could be read; the first: " if self.errors > 1 else ""
+            raise DataError(several + self.first_error)
+        if self.errors:
+            note(f"{self.errors} of the videos could not be read; their results hold the cause")
+
+
+def _draw_sheet(clip: Any, results: list[Result], options: "InferOptions", out: str) -> None:
+    """The first window's frames again, which are the same because test views are not random."""
+    from vidtok.data.dataset import load_views
+    from vidtok.engine.visualize import save_contact_sheet
+
+    result = results[0]
+    window = (result["start_s"], result["end_s"]) if options.window else None
+    video = load_views(
+        result["path"],
+        clip,
+        num_clips=options.clips,
+        num_crops=options.crops,
+        decoder=options.decoder,
+        window_seconds=window,
+    )
+    save_contact_sheet(video, result, out, num_crops=options.crops)

@@ -1,0 +1,107 @@
+"""All frames of many videos in memory, decoded once."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidtok.data.decode import decode_frames
+from vidtok.errors import DecodeError
+
+Progress = Callable[[int, int], None]
+"""Called with (videos done, videos in all)."""
+
+_CHUNK_BYTES = 1 << 28
+
+
+class FrameCache:
+    """Frames of videos by index, packed into a few large tensors.
+
+    Forked workers read the parent's memory; spawned ones get it as shared memory, one handle per chunk.
+
+    Args:
+        videos: for each video its frames, uint8 [F, H, W, 3], or the line that says why they cannot be read.
+        chunk_bytes: size at which a chunk is closed.
+    """
+
+    def __init__(self, videos: Iterable[Tensor | str], *, chunk_bytes: int = _CHUNK_BYTES) -> None:
+        self._chunks: list[Tensor] = []
+        self._places: list[tuple[int, int, torch.Size] | str] = []
+        pending: list[Tensor] = []
+        offset = 0
+        for video in videos:
+            if isinstance(video, str):
+                self._places.append(video)
+                continue
+            self._places.append((len(self._chunks), offset, video.shape))
+            pending.append(video.flatten())
+            offset += video.numel()
+            if offset >= chunk_bytes:
+                self._chunks.append(torch.cat(pending))
+                pending, offset = [], 0
+        if pending:
+            self._chunks.append(torch.cat(pending))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """All frames of one video, uint8 [F, H, W, 3]; not a copy. Raises DecodeError if it cannot be read."""
+        place = self._places[index]
+        if isinstance(place, str):
+            raise DecodeError(place)
+        chunk, offset, shape = place
+        return self._chunks[chunk][offset : offset + shape.numel()].view(shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the frames take."""
+        return sum(chunk.numel() for chunk in self._chunks)
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Why videos cannot be read, by index."""
+        return {index: place for index, place in enumerate(self._places) if isinstance(place, str)}
+
+
+def decode_all(
+    paths: Sequence[str],
+    *,
+    decoder: str = "auto",
+    short_side: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> FrameCache:
+    """Decode every frame of all videos into memory; a thread pool serves, as PyAV releases the GIL.
+
+    Args:
+        paths: the videos.
+        decoder: engine.
+        short_side: shorter side of the frames [pixels], None as stored.
+        threads: videos decoded at the same time; None is one per CPU core.
+        progress: told about every video that is done.
+    """
+
+    def decode(path: str) -> Tensor | str:
+        try:
+            decoded = decode_frames(
+                path, lambda info: np.arange(info.num_frames), decoder=decoder, short_side=short_side
+            )
+        except DecodeError as failure:
+            return str(failure)
+        return torch.from_numpy(decoded.frames)
+
+    def reported(videos: Iterator[Tensor | str]) -> Iterator[Tensor | str]:
+        for done, video in enumerate(videos, 1):
+            yield video
+            if progress is not None:
+                progress(done, len(paths))
+
+    pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
+    try:
+        return FrameCache(reported(pool.map(decode, paths)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt must not wait for the whole list

@@ -1,0 +1,265 @@
+"""Videos as training clips and as test views. A video that cannot be read is marked, never replaced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vidtok.config import AugmentConfig, ClipConfig
+from vidtok.data.augment import LabelSwaps, augment_clip, draw_augmentation
+from vidtok.data.cache import FrameCache
+from vidtok.data.decode import VideoInfo, decode_frames
+from vidtok.data.manifest import Item
+from vidtok.data.sampling import Indices, frames_in_seconds, train_indices, view_indices
+from vidtok.data.seeding import Purpose, keyed_rng
+from vidtok.data.transforms import make_views
+from vidtok.errors import DataError, DecodeError
+
+UNKNOWN_LABEL = -1
+"""Stands in tensors where a video has no label."""
+
+
+class TrainDataset(Dataset[dict[str, Any]]):
+    """Training clips by (epoch, index).
+
+    All randomness of a sample comes from (seed, epoch, index): neither workers nor ranks nor other samples
+    change it. Without a cache every access decodes the frames that it needs.
+
+    Args:
+        items: videos with labels.
+        clip: frames, stride, sampling and size.
+        augment: probabilities, crop ranges and shuffle.
+        swaps: labels after flips and reversal.
+        seed: of the run.
+        decoder: engine.
+        short_side: shorter side of decoded frames [pixels], None as stored.
+        cache: all frames of ``items``, in their order.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        *,
+        clip: ClipConfig,
+        augment: AugmentConfig,
+        swaps: LabelSwaps,
+        seed: int,
+        decoder: str = "auto",
+        short_side: int | None = None,
+        cache: FrameCache | None = None,
+    ) -> None:
+        self.items = items
+        self.cache = cache
+        self._clip = clip
+        self._augment = augment
+        self._swaps = swaps
+        self._seed = seed
+        self._decoder = decoder
+        self._short_side = short_side
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """One sample.
+
+        Returns:
+            clip: uint8 [3, T, S, S]; zeros when the video cannot be read.
+            label: class index after augmentation, -1 when unknown.
+            valid: False when the video cannot be read.
+            index, path: the video.
+            error: why it cannot be read, one line; else empty.
+        """
+        epoch, index = key
+        item = self.items[index]
+        rng = keyed_rng(Purpose.SAMPLE, self._seed, epoch, index)
+        label, error = _label(item), ""
+        try:
+            frames = self._frames(index, rng)
+        except DecodeError as failure:
+            clip = torch.zeros(3, self._clip.frames, self._clip.size, self._clip.size, dtype=torch.uint8)
+            error = str(failure)
+        else:
+            height, width = frames.shape[1:3]
+            choice = draw_augmentation(self._augment, height=height, width=width, rng=rng)
+            clip = augment_clip(frames, choice, size=self._clip.size)
+            label = self._swaps.label_after(label, choice)
+        return {"clip": clip, "label": label, "valid": not error, "index": index, "path": item.path, "error": error}
+
+    def _frames(self, index: int, rng: np.random.Generator) -> Tensor:
+        """The drawn frames, uint8 [T, H, W, 3]. Raises DecodeError."""
+        if self.cache is not None:
+            frames = self.cache[index]
+            return frames[torch.from_numpy(self._choose(len(frames), rng))]
+        decoded = decode_frames(
+            self.items[index].path,
+            lambda info: self._choose(info.num_frames, rng),
+            decoder=self._decoder,
+            short_side=self._short_side,
+        )
+        return torch.from_numpy(decoded.frames)
+
+    def _choose(self, num_frames: int, rng: np.random.Generator) -> Indices:
+        indices = train_indices(num_frames, self._clip, rng)
+        return rng.permutation(indices) if self._augment.shuffle else indices
+
+
+@dataclass(frozen=True, slots=True)
+class VideoViews:
+    """All test views of one video."""
+
+    views: Tensor
+    """uint8 [clips * crops, 3, T, S, S], the crops of the first clip first."""
+    indices: Indices
+    """int64 [clips, T]: frames of each temporal clip, in the order in which the model sees them."""
+    info: VideoInfo
+    decoder: str
+    """Engine that read the frames."""
+    fallback: str | None
+    """Why another engine than the wanted one read them; None when it did not."""
+
+
+def load_views(
+    path: str,
+    clip: ClipConfig,
+    *,
+    num_clips: int,
+    num_crops: int,
+    decoder: str = "auto",
+    window_seconds: tuple[float, float] | None = None,
+    shuffle_rng: np.random.Generator | None = None,
+) -> VideoViews:
+    """Decode a video once and cut its test views; evaluation, inference and the Python API all call this.
+
+    Args:
+        path: the video.
+        clip: what the model sees of a video.
+        num_clips: temporal clips.
+        num_crops: crops per clip, 1 or 3.
+        decoder: engine.
+        window_seconds: look only at [start, end) of the video.
+        shuffle_rng: shuffle the frames of every clip: the control for frame order.
+
+    Raises:
+        DecodeError: the video cannot be read.
+        DataError: the window starts after the video's end.
+    """
+    indices = np.empty((0, 0), dtype=np.int64)
+
+    def choose(info: VideoInfo) -> Indices:
+        nonlocal indices  # the decoder asks again when a damaged file turns out to have fewer frames
+        window = None if window_seconds is None else _window(info, *window_seconds)
+        indices = view_indices(info.num_frames, clip, num_clips, window=window)
+        return np.unique(indices)
+
+    decoded = decode_frames(path, choose, decoder=decoder, short_side=clip.test_short_side, verify=True)
+    if shuffle_rng is not None:
+        indices = shuffle_rng.permuted(indices, axis=1)
+    views = make_views(
+        torch.from_numpy(decoded.frames),
+        torch.from_numpy(np.searchsorted(decoded.indices, indices)),
+        short_side=clip.test_short_side,
+        size=clip.size,
+        num_crops=num_crops,
+    )
+    return VideoViews(views, indices, decoded.info, decoded.decoder, decoded.fallback)
+
+
+def _window(info: VideoInfo, start_seconds: float, end_seconds: float) -> tuple[int, int]:
+    if start_seconds >= info.duration_seconds:
+        raise DataError(
+            f"{info.path}: the window starts at {start_seconds:g} s, but the video ends at {info.duration_seconds:g} s"
+        )
+    return frames_in_seconds(info.pts_seconds, start_seconds=start_seconds, end_seconds=end_seconds)
+
+
+class ViewDataset(Dataset[dict[str, Any]]):
+    """Test views by index, for validation and evaluation.
+
+    Args:
+        items: videos, with labels where known.
+        clip: what the model sees of a video.
+        num_clips: temporal clips per video.
+        num_crops: crops per clip, 1 or 3.
+        decoder: engine.
+        shuffle_seed: shuffle the frames of every clip, differently per video; None keeps their order.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        *,
+        clip: ClipConfig,
+        num_clips: int,
+        num_crops: int,
+        decoder: str = "auto",
+        shuffle_seed: int | None = None,
+    ) -> None:
+        self.items = items
+        self._clip = clip
+        self._num_clips = num_clips
+        self._num_crops = num_crops
+        self._decoder = decoder
+        self._shuffle_seed = shuffle_seed
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """All views of one video.
+
+        Returns:
+            views: uint8 [V, 3, T, S, S]; zeros when the video cannot be read.
+            label: class index, -1 when unknown.
+            valid: False when the video cannot be read.
+            index, path: the video.
+            error: why it cannot be read, one line; else empty.
+            frames: int64 [clips, T] frame numbers.
+            num_frames, fps, decoder, fallback: facts of the file; 0 or empty where there are none.
+        """
+        item = self.items[index]
+        seed = self._shuffle_seed
+        sample = {"label": _label(item), "index": index, "path": item.path}
+        try:
+            loaded = load_views(
+                item.path,
+                self._clip,
+                num_clips=self._num_clips,
+                num_crops=self._num_crops,
+                decoder=self._decoder,
+                shuffle_rng=None if seed is None else keyed_rng(Purpose.VIEW_SHUFFLE, seed, index),
+            )
+        except DecodeError as failure:
+            return sample | self._unreadable(str(failure))
+        return sample | {
+            "views": loaded.views,
+            "valid": True,
+            "error": "",
+            "frames": torch.from_numpy(loaded.indices),
+            "num_frames": loaded.info.num_frames,
+            "fps": loaded.info.fps,
+            "decoder": loaded.decoder,
+            "fallback": loaded.fallback or "",
+        }
+
+    def _unreadable(self, error: str) -> dict[str, Any]:
+        frames, size = self._clip.frames, self._clip.size
+        num_views = self._num_clips * self._num_crops
+        return {
+            "views": torch.zeros(num_views, 3, frames, size, size, dtype=torch.uint8),
+            "valid": False,
+            "error": error,
+            "frames": torch.zeros(self._num_clips, frames, dtype=torch.int64),
+            "num_frames": 0,
+            "fps": 0.0,
+            "decoder": "",
+            "fallback": "",
+        }
+
+
+def _label(item: Item) -> int:
+    return UNKNOWN_LABEL if item.label is None else item.label

@@ -1,0 +1,20 @@
+"""Reading frames of video files, exactly.
+
+The frames of a video are its decodable pictures in presentation order, after edit lists and display rotation.
+Every engine returns exactly those of a full sequential decode, or hands the file to PyAV and says why.
+"""
+
+from vidtok.data.decode.info import FrameListChanged, VideoInfo
+from vidtok.data.decode.pyav import VERIFY_MAX_FRAMES
+from vidtok.data.decode.reader import Decoded, Reader, decode_frames, open_video, probe
+
+__all__ = [
+    "VERIFY_MAX_FRAMES",
+    "Decoded",
+    "FrameListChanged",
+    "Reader",
+    "VideoInfo",
+    "decode_frames",
+    "open_video",
+    "probe",
+]

@@ -1,0 +1,144 @@
+"""Opening videos and reading the frames that a caller chooses. What the rest of the package uses."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from vidtok.data.decode.decord import DecordReader
+from vidtok.data.decode.info import DEADLINE_SECONDS, FrameListChanged, VideoInfo
+from vidtok.data.decode.pyav import PyAVReader
+from vidtok.errors import ConfigError
+
+AnyPath = str | os.PathLike[str]
+
+
+class Reader(Protocol):
+    """An open video. Every engine returns exactly the frames of a full sequential decode, or hands the file over.
+
+    Readers are opened, read and closed, never cached: an idle one can hold much memory.
+    """
+
+    @property
+    def name(self) -> str:
+        """The engine that is really used: ``pyav`` or ``decord``."""
+
+    @property
+    def fallback(self) -> str | None:
+        """Why the engine asked for handed the file to PyAV, if it did."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known of the video; replaced when reading proves the frame list wrong."""
+
+    def read(self, indices: np.ndarray, *, short_side: int | None = None, verify: bool = False) -> np.ndarray:
+        """Decode frames.
+
+        Args:
+            indices: integers [T] in [0, info.num_frames), in any order, repeats allowed.
+            short_side: scale so that the shorter displayed side has this many pixels, up or down; None: as stored.
+            verify: first look for damage anywhere in the file, by decoding all of it; left out for files with
+                more than ``VERIFY_MAX_FRAMES`` frames.
+
+        Returns:
+            uint8 [T, H, W, 3], RGB, turned for display.
+
+        Raises:
+            FrameListChanged: a damaged file has other frames than its packets promise, and this read found out.
+                ``info`` is corrected: choose indices from it and read again. Happens at most once per reader.
+            DecodeError: the deadline passed, or pictures cannot be converted.
+            IndexError: an index is out of range.
+        """
+
+    def close(self) -> None:
+        """Release the file; no read may follow."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+ENGINES: dict[str, Callable[..., Reader]] = {"auto": PyAVReader, "pyav": PyAVReader, "decord": DecordReader}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Frames of one video and how they were got."""
+
+    frames: np.ndarray
+    """uint8 [T, H, W, 3], RGB."""
+    indices: np.ndarray
+    """int64 [T]: the frame numbers chosen."""
+    info: VideoInfo
+    """The video as it turned out to be while decoding."""
+    decoder: str
+    """The engine really used."""
+    fallback: str | None
+    """Why it was not the engine asked for."""
+
+
+def open_video(path: AnyPath, *, decoder: str = "auto", deadline_seconds: float = DEADLINE_SECONDS) -> Reader:
+    """Open a video file for reading.
+
+    Args:
+        path: the file. Its first video stream is used; cover pictures of music files do not count.
+        decoder: ``auto`` (PyAV: exact and fastest), ``pyav`` or ``decord``.
+        deadline_seconds: longest time that opening, and each read, may take. Checked at every packet.
+
+    Raises:
+        DecodeError: no such file, empty, no video stream, not a video, codec missing, or deadline passed.
+        ConfigError: unknown ``decoder``.
+        EnvironmentFault: decord was asked for and is not installed.
+    """
+    if decoder not in ENGINES:
+        raise ConfigError(f"decoder '{decoder}' is unknown; choose one of {', '.join(ENGINES)}")
+    return ENGINES[decoder](path, deadline_seconds=deadline_seconds)
+
+
+def decode_frames(
+    path: AnyPath,
+    choose: Callable[[VideoInfo], np.ndarray],
+    *,
+    decoder: str = "auto",
+    short_side: int | None = None,
+    verify: bool = False,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> Decoded:
+    """Open a video, let the caller choose frames, decode and close it.
+
+    Args:
+        path: the file.
+        choose: gives frame numbers in [0, num_frames), integers of any shape; called a second time when decoding
+            proves the frame list wrong. Repeated numbers are decoded once.
+        decoder: see :func:`open_video`.
+        short_side: see :meth:`Reader.read`.
+        verify: see :meth:`Reader.read`.
+        deadline_seconds: see :func:`open_video`.
+
+    Raises:
+        DecodeError, ConfigError, EnvironmentFault: as :func:`open_video`.
+    """
+    with open_video(path, decoder=decoder, deadline_seconds=deadline_seconds) as reader:
+        while True:
+            info = reader.info
+            indices = np.asarray(choose(info), dtype=np.int64).reshape(-1)
+            try:
+                frames = reader.read(indices, short_side=short_side, verify=verify)
+            except FrameListChanged:
+                continue
+            return Decoded(frames, indices, info, reader.name, reader.fallback)
+
+
+def probe(path: AnyPath) -> VideoInfo:
+    """What a video's packets tell of it. Decodes one frame, more only where packets do not tell the frames.
+
+    Raises:
+        DecodeError: as :func:`open_video`.
+    """
+    with open_video(path) as reader:
+        return reader.info

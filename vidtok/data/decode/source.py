@@ -1,0 +1,200 @@
+"""One open video file: its packets, where they start, and the decoder, with errors told in one line."""
+
+import os
+import stat
+from collections.abc import Iterator
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vidtok.data.decode.info import Deadline
+from vidtok.errors import DecodeError
+
+_TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
+"""FFmpeg would draw text files of these formats as pictures."""
+
+_SEEKING_BY_DTS = ("mpegts", "mpeg")
+"""Containers that seek to any packet, by decoding time. In mp4, a seek to it goes back one key packet too many."""
+
+_DEFAULT_RATE = 25.0
+"""Frames per second where neither the container nor the frames say any."""
+
+
+class VideoSource:
+    """Packets and frames of the first video stream of a file.
+
+    Attributes:
+        path: the file, as the caller named it.
+        deadline: checked at every packet; a caller may replace it.
+        is_damaged: True once the container or the decoder refused something, until the next :meth:`restart`.
+
+    Raises:
+        DecodeError: the file cannot be opened, has no video stream, or its codec has no decoder.
+    """
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        self.path = path
+        self.deadline = deadline
+        self.is_damaged = False
+        self._container: InputContainer | None = None
+        self._stream: VideoStream
+        _check_file(path)
+        self.restart()
+
+    def restart(self) -> None:
+        """Open the file anew, so that packets come from its start, and forget earlier damage."""
+        self.close()
+        self._container = _open(self.path, self.deadline)
+        try:
+            self._stream = _first_video_stream(self.path, self._container)
+        except DecodeError:
+            self.close()
+            raise
+        self._stream.codec_context.thread_type = "NONE"
+        self._stream.codec_context.thread_count = 1
+        self.is_damaged = False
+
+    def close(self) -> None:
+        """Release the file and the decoder."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    @property
+    def format(self) -> str:
+        """Short name of the container format, such as ``mov`` or ``mpegts``."""
+        return self._container.format.name.split(",")[0]
+
+    @property
+    def codec(self) -> str:
+        """Canonical name of the codec, such as ``h264``."""
+        return self._stream.codec_context.codec.canonical_name
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of the stored pixel format, such as ``yuv420p``."""
+        return self._stream.codec_context.pix_fmt or "unknown"
+
+    @property
+    def num_video_streams(self) -> int:
+        """Video streams in the file, cover pictures included."""
+        return len(self._container.streams.video)
+
+    @property
+    def field_order(self) -> int:
+        """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, above 1 interlaced."""
+        return self._stream.codec_context.field_order
+
+    @property
+    def time_base(self) -> float:
+        """Seconds per unit of presentation time."""
+        return float(self._stream.time_base)
+
+    @property
+    def stated_rate(self) -> float:
+        """Frames per second that the container states."""
+        return float(self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_RATE)
+
+    def packets(self) -> Iterator[Packet | None]:
+        """Packets from where the file stands, then None to drain the decoder.
+
+        A read error ends the packets, as it does in ffmpeg, and counts as damage.
+        """
+        try:
+            for packet in self._container.demux(self._stream):
+                self.deadline.check()
+                if packet.size > 0:
+                    yield packet
+        except av.error.ExitError:
+            raise self.deadline.error() from None
+        except av.FFmpegError:
+            self.is_damaged = True
+        yield None
+
+    def packets_from_key(self, pts: int, dts: int | None) -> Iterator[Packet | None]:
+        """Packets from the key packet with these times, or from an earlier one; none if the seek fails.
+
+        A seek may lead to a later place than asked, or between key packets, where decoders give wrong pictures
+        without an error: so the place is checked.
+        """
+        goal = dts if self.format in _SEEKING_BY_DTS and dts is not None else pts
+        try:
+            self._container.seek(goal, stream=self._stream)
+        except av.FFmpegError:
+            return
+        packets = self.packets()
+        for packet in packets:
+            if packet is None or packet.is_keyframe:
+                break
+        if packet is not None and packet.pts is not None and packet.pts <= pts:
+            yield packet
+            yield from packets
+
+    def decode(self, packet: Packet | None, *, skip_unreferenced: bool = False) -> list[VideoFrame]:
+        """Frames that a packet completes; none when the decoder refuses it, which counts as damage.
+
+        Args:
+            packet: the packet, or None to drain the decoder.
+            skip_unreferenced: do not decode the packet if no other picture refers to its picture.
+        """
+        context = self._stream.codec_context
+        context.skip_frame = "NONREF" if skip_unreferenced else "DEFAULT"
+        try:
+            frames = context.decode(packet)
+        except av.FFmpegError:
+            self.is_damaged = True
+            return []
+        self.is_damaged |= any(frame.is_corrupt for frame in frames)
+        return frames
+
+
+def _check_file(path: str) -> None:
+    """Raise DecodeError unless the path is a file with content: FFmpeg would wait for a pipe and read a folder."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise DecodeError(f"{path}: no such file; check the path, and `data.root` for listed files") from None
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be opened ({error.strerror}); check the path and its permissions") from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise DecodeError(f"{path}: is {kind}; give a video file")
+    if status.st_size == 0:
+        raise DecodeError(f"{path}: is empty (0 bytes); copy or download it again")
+
+
+def _open(path: str, deadline: Deadline) -> InputContainer:
+    try:
+        # An absolute path is never taken for a protocol ("a:b.mp4"); a title that is not UTF-8 must not matter.
+        container = av.open(os.path.abspath(path), metadata_errors="ignore", timeout=deadline.remaining())
+    except av.error.ExitError:
+        raise deadline.error() from None
+    except av.error.PermissionError as error:
+        raise DecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from None
+    except av.FFmpegError as error:
+        raise DecodeError(
+            f"{path}: is not a video, or is cut off or damaged where its tables are ({error.strerror}); "
+            "try to play it, copy it again or leave it out"
+        ) from None
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise DecodeError(f"{path}: is not a video but a text file; give a video file")
+    return container
+
+
+def _first_video_stream(path: str, container: InputContainer) -> VideoStream:
+    """The first video stream that is not the cover picture of a music file."""
+    covers = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not streams:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+        raise DecodeError(f"{path}: has no video stream (streams: {kinds}); give a video file")
+    if streams[0].codec_context is None:
+        raise DecodeError(
+            f"{path}: PyAV {av.__version__} has no decoder for its codec; re-encode it: "
+            "ffmpeg -i IN -c:v libx264 OUT.mp4"
+        )
+    return streams[0]

@@ -1,0 +1,127 @@
+"""The order of training clips: the same for any number of workers and devices, and resumable at any batch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vidtok.data.seeding import Purpose, keyed_rng
+from vidtok.errors import DataError
+
+Key = tuple[int, int]
+"""epoch, index of the video"""
+
+
+class EpochBatchSampler(Sampler[list[Key]]):
+    """Yields batches of (epoch, index) for one rank.
+
+    One permutation per (seed, epoch) is cut into global batches of ``batch_size * world_size`` videos, of
+    which rank r takes every ``world_size``-th from the r-th: the videos of a global batch depend on its size
+    and not on the number of ranks. The rest of the permutation that fills no optimiser step is left out in
+    this epoch. With fewer videos than one global batch holds, the batch shrinks instead.
+
+    The position moves by :meth:`set_position`, by :meth:`set_epoch` (which Lightning calls) and as
+    :class:`ResumableLoader` hands out batches; iterating alone does not move it, since workers read ahead.
+
+    Args:
+        num_items: number of videos.
+        batch_size: videos per batch and rank.
+        seed: of the order.
+        rank: this process, from 0.
+        world_size: number of processes.
+        accumulate: batches per optimiser step; an epoch is a whole number of steps if it holds one.
+
+    Raises:
+        DataError: fewer videos than ranks.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        if num_items < world_size:
+            raise DataError(f"{num_items} training videos cannot be shared by {world_size} devices; use fewer devices")
+        self.batch_size = min(batch_size, num_items // world_size)
+        self.epoch = 0
+        self.batches_done = 0
+        self._num_items = num_items
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        batches = num_items // (self.batch_size * world_size)
+        self._num_batches = batches // accumulate * accumulate or batches
+
+    @property
+    def sampler(self) -> "EpochBatchSampler":
+        """Itself: Lightning looks for ``set_epoch`` at ``loader.batch_sampler.sampler``."""
+        return self
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, wherever the position is."""
+        return self._num_batches
+
+    def set_position(self, epoch: int, batches_done: int) -> None:
+        """Go on after ``batches_done`` batches of ``epoch``."""
+        assert 0 <= batches_done <= len(self), (batches_done, len(self))
+        self.epoch, self.batches_done = epoch, batches_done
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of ``epoch``, unless it is the present one: a resumed epoch keeps its position."""
+        if epoch != self.epoch:
+            self.set_position(epoch, 0)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """The batches of the present epoch from the present position on."""
+        epoch, step = self.epoch, self.batch_size * self._world_size
+        order = keyed_rng(Purpose.ORDER, self._seed, epoch).permutation(self._num_items).tolist()
+        for start in range(self.batches_done * step, self._num_batches * step, step):
+            yield [(epoch, index) for index in order[start + self._rank : start + step : self._world_size]]
+
+
+class ResumableLoader(DataLoader[dict[str, Any]]):
+    """A loader over an :class:`EpochBatchSampler` that counts the batches it has handed out.
+
+    Its state is the position after the last one, whatever workers have prefetched; Lightning stores it in
+    checkpoints. Iterating again after a whole epoch goes on with the next one.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[dict[str, Any]],
+        sampler: EpochBatchSampler,
+        *,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # of its own: starting an epoch must not advance the global one
+        )
+        self.position = sampler
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        position = self.position
+        if position.batches_done == len(position):
+            position.set_position(position.epoch + 1, 0)
+        for batch in super().__iter__():
+            position.batches_done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: {"epoch", "batches_done"}."""
+        return {"epoch": self.position.epoch, "batches_done": self.position.batches_done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a stored position; it only fits a sampler of the same videos, seed and global batch."""
+        self.position.set_position(state["epoch"], state["batches_done"])

@@ -1,0 +1,72 @@
+"""Unreadable videos: written down with their cause, and a budget that stops the run when there are too many."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vidtok.errors import DataError
+
+
+class Quarantine:
+    """Counts distinct unreadable files of one process and appends each to ``quarantine.csv`` (path, cause, stage).
+
+    At most ``max_failures * num_videos`` files may fail, rounded down; but one may always, unless
+    ``max_failures`` is 0: a share of a small set must not make a single bad file fatal.
+
+    Args:
+        file: where to write; None keeps the counts only.
+        num_videos: videos that may be read, over all splits.
+        max_failures: share of them that may be unreadable.
+    """
+
+    def __init__(self, file: Path | None, *, num_videos: int, max_failures: float) -> None:
+        self._file = file
+        self._num_videos = num_videos
+        self._max_failures = max_failures
+        self.causes: dict[str, str] = {}
+
+    @property
+    def allowed(self) -> int:
+        """Number of files that may fail."""
+        return max(1, int(self._max_failures * self._num_videos)) if self._max_failures > 0 else 0
+
+    def add(self, path: str, cause: str, stage: str) -> None:
+        """Write down one unreadable video; a file that is known already is not counted again.
+
+        Args:
+            path: the video.
+            cause: one line that starts with the path.
+            stage: where it was met: ``train``, ``val``, ``cache`` ...
+
+        Raises:
+            DataError: more files failed than allowed.
+        """
+        if path in self.causes:
+            return
+        self.causes[path] = cause
+        self._write(path, cause, stage)
+        if len(self.causes) > self.allowed:
+            where = f"; all are in {self._file}" if self._file else ""
+            raise DataError(
+                f"{len(self.causes)} of {self._num_videos} videos are unreadable, data.max_failures="
+                f"{self._max_failures:g} allows {self.allowed}; the last: {cause}{where}; "
+                "repair or delist them, or raise data.max_failures"
+            )
+
+    def add_batch(self, batch: Mapping[str, Any], stage: str) -> None:
+        """Write down the failures of a collated batch, from its lists ``path`` and ``error``. Raises DataError."""
+        paths: Sequence[str] = batch["path"]
+        for path, error in zip(paths, batch["error"], strict=True):
+            if error:
+                self.add(path, error, stage)
+
+    def _write(self, path: str, cause: str, stage: str) -> None:
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            if stream.tell() == 0:
+                writer.writerow(("path", "cause", "stage"))
+            writer.writerow((path, cause, stage))

@@ -1,0 +1,240 @@
+"""``fit``: from a recipe to a trained checkpoint, and back into an interrupted run."""
+
+import csv
+import json
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from vidtok import __version__
+from vidtok.config import Recipe, format_budget
+from vidtok.configio import dump
+from vidtok.data.datamodule import ClipDataModule
+from vidtok.engine.callbacks import LAST, Checkpoints, FailureBudget, Meter, StopOnDivergence, StopOnSignal
+from vidtok.engine.module import ClassificationModule
+from vidtok.engine.predict import Compute, choose_compute
+from vidtok.engine.receipt import device_name, fingerprint, receipt
+from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
+from vidtok.models.backbones import VideoModel
+from vidtok.models.build import build_model
+from vidtok.models.checkpoint import load, read_ckpt
+from vidtok.models.profile import count_gmacs, count_params
+
+_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> Path:
+    """Train a recipe and return its run folder.
+
+    The folder holds ``config.yaml`` (resolved, enough alone), ``receipt.json``, ``metrics.csv``, TensorBoard
+    events, ``best.ckpt`` (highest val/top1@1x1), ``last.ckpt`` and ``quarantine.csv``.
+
+    Args:
+        recipe: the resolved recipe.
+        resume: ``auto`` for the newest run of this recipe, or a ``last.ckpt`` or run folder.
+        dry_run: check recipe, lists and model, print what would run, write nothing.
+
+    Raises:
+        ConfigError, DataError, WeightsError, EnvironmentFault: before the first step.
+        DivergedError: a loss was not finite.
+        Interrupted: Ctrl-C or SIGTERM, after ``last.ckpt`` was written.
+    """
+    compute = choose_compute(recipe.run.device, recipe.run.precision)
+    if compute.device.type == "cuda" and recipe.run.devices > torch.cuda.device_count():
+        raise EnvironmentFault(f"run.devices is {recipe.run.devices}, but there are {torch.cuda.device_count()} GPUs")
+    checkpoint = find_checkpoint(recipe, resume) if resume else None
+    folder = checkpoint.parent if checkpoint else _new_folder(recipe)
+    accumulate = accumulation(recipe)
+    data = ClipDataModule(recipe, run_folder=folder, accumulate=accumulate, progress=_say_decoded)
+    torch.manual_seed(recipe.run.seed)
+    module = _make_module(recipe, data, accumulate)
+    _start_block(recipe, data, module, compute, folder)
+    if dry_run:
+        return folder
+    _write_inputs(recipe, data, compute, folder)
+    trainer = _make_trainer(recipe, data, module, compute, folder, checkpoint)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return folder
+
+
+def accumulation(recipe: Recipe) -> int:
+    """Batches per optimiser step that give ``train.effective_batch``. Raises ConfigError when none does."""
+    train, run = recipe.train, recipe.run
+    at_once = train.batch_size * run.devices * run.nodes
+    effective = train.effective_batch or at_once
+    if effective % at_once:
+        raise ConfigError(
+            f"train.effective_batch {effective} is not a multiple of the {at_once} clips of one batch on all devices "
+            f"(train.batch_size {train.batch_size} x {run.devices} devices x {run.nodes} nodes)"
+        )
+    return effective // at_once
+
+
+def make_model(recipe: Recipe, data: ClipDataModule) -> VideoModel:
+    """The recipe's model with the data's classes, from ``model.pretrained`` if given. Raises WeightsError."""
+    wanted = build_model(recipe.model, recipe.clip, num_classes=data.num_classes, eval_protocol=recipe.eval)
+    if recipe.model.pretrained is not None:
+        _start_from(wanted, recipe.model.pretrained)
+    wanted.class_names = data.class_names
+    return wanted
+
+
+def _start_from(model: VideoModel, source: str) -> None:
+    """Copy the weights of a checkpoint of the same backbone and compressor; heads of other classes stay new."""
+    theirs = load(source)
+    same = model.class_names is None and theirs.num_classes == model.num_classes
+    heads = () if same else ("head.", "lookup_head.")
+    weights = {key: value for key, value in theirs.state_dict().items() if not key.startswith(heads)}
+    own = model.state_dict()
+    wrong = sorted(
+        key
+        for key in (own.keys() | weights.keys())
+        if not key.startswith(heads) and (key not in own or key not in weights or own[key].shape != weights[key].shape)
+    )
+    if wrong:
+        raise WeightsError(
+            f"model.pretrained '{source}' does not fit the recipe's model: {wrong[0]} (and {len(wrong) - 1} more) differ; "
+            "use a checkpoint of the same backbone, compressor, frames and size"
+        )
+    model.load_state_dict(weights, strict=False)
+
+
+def _make_module(recipe: Recipe, data: ClipDataModule, accumulate: int) -> ClassificationModule:
+    train, run = recipe.train, recipe.run
+    steps_per_epoch = -(-data.batches_per_epoch(run.devices * run.nodes) // accumulate)
+    total = min(train.epochs * steps_per_epoch, train.max_steps or sys.maxsize)
+    model = make_model(recipe, data)
+    module = ClassificationModule(model, train, seed=run.seed, steps_per_epoch=steps_per_epoch, total_steps=total)
+    if run.compile:
+        module.compile_heads()
+    return module
+
+
+def _make_trainer(
+    recipe: Recipe,
+    data: ClipDataModule,
+    module: ClassificationModule,
+    compute: Compute,
+    folder: Path,
+    checkpoint: Path | None,
+) -> L.Trainer:
+    train, run = recipe.train, recipe.run
+    _quieten()
+    checkpoints = Checkpoints(folder, every_steps=train.checkpoint_every)
+    meter = Meter(every_steps=train.log_every, total_steps=module.total_steps, clips_per_batch=train.batch_size)
+    return L.Trainer(
+        accelerator="gpu" if compute.device.type == "cuda" else "cpu",
+        devices=run.devices,
+        num_nodes=run.nodes,
+        strategy="ddp" if run.devices * run.nodes > 1 else "auto",
+        precision=_PRECISION[compute.precision],
+        max_epochs=train.epochs,
+        max_steps=train.max_steps or -1,
+        accumulate_grad_batches=accumulation(recipe),
+        gradient_clip_val=train.clip_grad,
+        check_val_every_n_epoch=train.val_every,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[FailureBudget(data), StopOnDivergence(folder), meter, checkpoints, StopOnSignal(checkpoints)],
+        logger=_make_loggers(recipe, folder, checkpoint),
+    )
+
+
+def _make_loggers(recipe: Recipe, folder: Path, checkpoint: Path | None) -> list[Logger]:
+    loggers: list[Logger] = []
+    if recipe.logger.csv:
+        rows = _rows_until(folder / "metrics.csv", read_ckpt(checkpoint)["global_step"]) if checkpoint else []
+        (folder / "metrics.csv").unlink(missing_ok=True)
+        logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
+        for row in rows:
+            logger.log_metrics(row, step=int(row.pop("step")))
+        loggers.append(logger)
+    if recipe.logger.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    return loggers
+
+
+def _rows_until(file: Path, step: int) -> list[dict[str, float]]:
+    """What was logged up to the checkpoint's step; later rows will be logged again."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+    return [row for row in rows if row["step"] <= step]
+
+
+def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder: Path) -> None:
+    """``config.yaml`` and ``receipt.json``, before the first step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(dump(recipe), encoding="utf-8")
+    val = fingerprint(data.val_manifest) if data.val_manifest else None
+    facts = receipt(compute=compute, seed=recipe.run.seed, data=data.train_manifest, val=val, decoder=recipe.data.decoder)
+    (folder / "receipt.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _start_block(
+    recipe: Recipe, data: ClipDataModule, module: ClassificationModule, compute: Compute, folder: Path
+) -> None:
+    """What will run, on stderr: model and cost, data, batch, rate, place."""
+    model, train = module.model, recipe.train
+    effective = train.effective_batch or train.batch_size * recipe.run.devices * recipe.run.nodes
+    val = f", {len(data.val_manifest.items)} val" if data.val_manifest else ", no validation list"
+    budgets = ", ".join(map(format_budget, train.budget_set)) or format_budget(model.budget)
+    print(
+        f"vidtok {__version__}, torch {torch.__version__}, {device_name(compute.device)}, {compute.precision}\n"
+        f"model   {recipe.model.backbone.kind} + {recipe.model.compressor.kind}, {count_params(model) / 1e6:.2f} M params, "
+        f"{count_gmacs(model):.2f} GMACs per view, budget {budgets}, tokens per layer {model.token_counts[0]} .. "
+        f"{model.token_counts[-1]}\n"
+        f"data    {len(data.train_manifest.items)} train ({len(data.train_manifest.missing)} missing){val}, {data.num_classes} classes\n"
+        f"steps   {module.total_steps} of {effective} clips, {train.optimizer} at lr {train.lr:g}\n"
+        f"run     {folder}",
+        file=sys.stderr,
+    )
+
+
+def _say_decoded(done: int, total: int) -> None:
+    if done == total or done % max(total // 5, 1) == 0:
+        print(f"decoded {done}/{total} training videos into memory", file=sys.stderr)
+
+
+def _quieten() -> None:
+    """Silence Lightning's advice that does not apply: loaders, checkpoints and logs are ours."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (
+        r".*does not have many workers.*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+        r".*Experiment logs directory .* exists.*",
+        r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)
+
+
+def find_checkpoint(recipe: Recipe, resume: str) -> Path:
+    """The ``last.ckpt`` that ``--resume`` means. Raises WeightsError when there is none."""
+    runs = Path(recipe.run.output_dir) / recipe.name
+    if resume == "auto":
+        found = sorted(runs.glob(f"*/{LAST}"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise WeightsError(f"--resume auto: no {LAST} under {runs}; start without --resume")
+        return found[-1]
+    path = Path(resume) / LAST if Path(resume).is_dir() else Path(resume)
+    if not path.is_file():
+        raise WeightsError(f"--resume: '{path}' not found; give a run folder or its {LAST}")
+    return path
+
+
+def _new_folder(recipe: Recipe) -> Path:
+    """runs/<recipe>/<time>, with a number behind it when two runs start in the same second."""
+    base = Path(recipe.run.output_dir) / recipe.name / time.strftime("%Y%m%d-%H%M%S")
+    names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in range(1, 1000))
+    return next(folder for folder in names if not folder.exists())

@@ -1,0 +1,213 @@
+"""Label videos: files, folders, patterns and windows of long videos, one result at a time."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidtok.config import Budget, parse_budget
+from vidtok.data.dataset import VideoViews, load_views
+from vidtok.data.manifest import VIDEO_SUFFIXES
+from vidtok.engine.predict import (
+    Compute,
+    at_budget,
+    choose_compute,
+    class_labels,
+    parse_views,
+    predict_views,
+    top_classes,
+)
+from vidtok.errors import ConfigError, DataError
+from vidtok.models.backbones import VideoModel
+from vidtok.models.checkpoint import load
+
+SCHEMA = "vidtok.infer/1"
+DEFAULT_CHECKPOINT = "hf://google/vivit-b-16x2-kinetics400"
+
+Result = dict[str, Any]
+"""path, start_s, end_s [seconds], top [{label, score}], frames (per clip the frame numbers that were looked
+at), decoder, num_frames (counted, not the container's word), fps, error (None, or why there is no answer)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Cuts a long video into pieces that are labelled one by one."""
+
+    seconds: float
+    stride_seconds: float
+
+    def __post_init__(self) -> None:
+        if min(self.seconds, self.stride_seconds) <= 0:
+            raise ConfigError(f"window {self.seconds:g} s with stride {self.stride_seconds:g} s: both must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferOptions:
+    clips: int = 4
+    crops: int = 1
+    topk: int = 5
+    decoder: str = "auto"
+    window: Window | None = None
+
+    @classmethod
+    def for_model(cls, model: VideoModel, *, views: str | None = None, **options: Any) -> "InferOptions":
+        """Views as asked, else the checkpoint's test protocol but at most 4x1. Raises ConfigError."""
+        clips, crops = parse_views(views) if views else (min(model.eval_protocol.clips, 4), 1)
+        return cls(clips=clips, crops=crops, **options)
+
+
+def default_checkpoint() -> str:
+    """``$VIDTOK_CHECKPOINT``, else a public Kinetics-400 model."""
+    return os.environ.get("VIDTOK_CHECKPOINT") or DEFAULT_CHECKPOINT
+
+
+def expand_inputs(inputs: Iterable[str], lines: Iterable[str] = ()) -> Iterator[str]:
+    """Turn what the user wrote into paths of videos, lazily.
+
+    Args:
+        inputs: files; folders, searched for video files of all depths in sorted order; shell patterns; ``-``.
+        lines: what ``-`` stands for: one path a line.
+
+    Raises:
+        DataError: a folder without video files, a pattern that nothing matches.
+    """
+    for text in inputs:
+        if text == "-":
+            yield from (line.rstrip("\r\n") for line in lines if line.strip())
+        elif os.path.isdir(text):
+            yield from _videos_below(text)
+        elif any(sign in text for sign in "*?[") and not os.path.exists(text):
+            yield from _matches(text)
+        else:
+            yield text
+
+
+def _videos_below(folder: str) -> list[str]:
+    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    videos = sorted(file for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise DataError(f"{folder}: no video files in this folder; known endings: {' '.join(sorted(VIDEO_SUFFIXES))}")
+    return videos
+
+
+def _matches(pattern: str) -> list[str]:
+    paths = sorted(path for path in glob(pattern, recursive=True) if os.path.isfile(path))
+    if not paths:
+        raise DataError(f"{pattern}: no file matches this pattern")
+    return paths
+
+
+def infer_videos(
+    model: VideoModel, paths: Iterable[str], options: InferOptions, *, compute: Compute
+) -> Iterator[Result]:
+    """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``."""
+    for path in paths:
+        try:
+            yield from _infer_windows(model, path, options, compute)
+        except DataError as error:
+            yield _failure(path, str(error))
+
+
+def _infer_windows(model: VideoModel, path: str, options: InferOptions, compute: Compute) -> Iterator[Result]:
+    """Label a video whole, or window by window; only one window is in memory. Raises DecodeError."""
+    window, number = options.window, 0
+    while True:
+        span = None
+        if window is not None:
+            start = number * window.stride_seconds
+            span = start, start + window.seconds
+        views = load_views(
+            path,
+            model.preprocessing,
+            num_clips=options.clips,
+            num_crops=options.crops,
+            decoder=options.decoder,
+            window_seconds=span,
+        )
+        yield _label(model, path, views, span, options, compute)
+        number += 1
+        if window is None or _is_last(views, span, number * window.stride_seconds):
+            return
+
+
+def _is_last(views: VideoViews, span: tuple[float, float] | None, next_start: float) -> bool:
+    """True when the window reaches the end up to half a frame, or the next one would start beyond it."""
+    assert span is not None
+    end = views.info.duration_seconds - 0.5 / views.info.fps
+    return span[1] >= end or next_start >= end
+
+
+def _label(
+    model: VideoModel,
+    path: str,
+    views: VideoViews,
+    span: tuple[float, float] | None,
+    options: InferOptions,
+    compute: Compute,
+) -> Result:
+    protocol = model.eval_protocol
+    probs = predict_views(model, views.views, compute=compute, average=protocol.average, batch_size=protocol.batch_size)
+    info = views.info
+    start, end = span or (0.0, info.duration_seconds)
+    return {
+        "path": path,
+        "start_s": round(start, 3),
+        "end_s": round(min(end, info.duration_seconds), 3),
+        "top": top_classes(probs, class_labels(model), topk=options.topk),
+        "frames": views.indices.tolist(),
+        "decoder": views.decoder,
+        "num_frames": info.num_frames,
+        "fps": round(info.fps, 3),
+        "error": None,
+    }
+
+
+def _failure(path: str, error: str) -> Result:
+    absent = dict.fromkeys(("start_s", "end_s", "decoder", "num_frames", "fps"))
+    return {"path": path, **absent, "top": [], "frames": [], "error": error}
+
+
+def predict(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    model: VideoModel | str | None = None,
+    topk: int = 5,
+    views: str | tuple[int, int] | None = None,
+    budget: Budget | str | None = None,
+) -> list[Result]:
+    """Label videos, as ``vidtok infer`` does.
+
+    Args:
+        paths: one or more files, folders or shell patterns.
+        model: a loaded model, which runs where it is; or a checkpoint; or None for the default checkpoint.
+        topk: number of classes to list, clipped to what the model has.
+        views: ``"4x3"`` or (4, 3), clips x crops; None: the checkpoint's, at most 4x1.
+        budget: token budget; None: the model's own.
+
+    Returns:
+        One dict per video, as in infer's JSON: path, start_s, end_s, top [{label, score}], frames,
+        decoder, num_frames, fps, error. An unreadable video has a text in ``error`` and an empty ``top``.
+
+    Raises:
+        ConfigError: views or budget that cannot be.
+        DataError: a folder without videos, a pattern without matches.
+        WeightsError: the checkpoint cannot be used.
+    """
+    if not isinstance(model, VideoModel):
+        model = load(model or default_checkpoint()).to(choose_compute().device)
+    inputs = [paths] if isinstance(paths, str | os.PathLike) else paths
+    views_text = "x".join(map(str, views)) if isinstance(views, tuple) else views
+    options = InferOptions.for_model(model, views=views_text, topk=topk)
+    device: torch.device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        with at_budget(model, parse_budget(budget)):
+            compute = choose_compute(str(device))
+            return list(infer_videos(model, expand_inputs(map(os.fspath, inputs)), options, compute=compute))
+    finally:
+        model.train(was_training)

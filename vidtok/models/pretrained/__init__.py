@@ -1,0 +1,217 @@
+"""Public checkpoints of other projects, read safely and turned into our models.
+
+One small file reads each family of sources; ``adapt`` fits what was read to the model that is wanted, and
+``ConversionReport`` tells what became of every tensor. Nothing is unpickled freely and no tensor is skipped
+without a reason.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from vidtok.config import ModelConfig, from_tree
+from vidtok.errors import WeightsError
+from vidtok.models.backbones import VideoModel
+from vidtok.models.build import build_model
+from vidtok.models.checkpoint import fetch, load_weights, save_pretrained
+from vidtok.models.pretrained import flax, hf, timesformer, timm, videomae
+from vidtok.models.pretrained.adapt import Adapted, Inflation, Wish, adapt, wished_backbone, wished_clip
+from vidtok.models.pretrained.reading import read_files
+from vidtok.models.pretrained.report import ConversionReport
+from vidtok.models.pretrained.source import Files, Foreign, Hints, strip_prefix
+
+__all__ = ["FORMATS", "ConversionReport", "Hints", "convert", "load_foreign"]
+
+
+class Format(NamedTuple):
+    """One kind of source: does a file look like it, and what does it hold."""
+
+    matches: Callable[[Files], bool]
+    read: Callable[[Files, Hints], Foreign]
+
+
+FORMATS: dict[str, Format] = {
+    "hf": Format(hf.matches, hf.read),
+    "mmaction2-timesformer": Format(timesformer.matches_mmaction, timesformer.read_mmaction),
+    "timesformer": Format(timesformer.matches, timesformer.read),
+    "videomae": Format(videomae.matches, videomae.read),
+    "timm": Format(timm.matches, timm.read),
+    "scenic": Format(flax.matches, flax.read),
+    "google-npz": Format(flax.matches_image, flax.read_image),
+}
+"""All sources, in the order in which they are tried; the first that matches reads."""
+
+
+def load_foreign(
+    source: str | Path,
+    *,
+    backbone: str | dict[str, Any] | None = None,
+    num_frames: int | None = None,
+    image_size: int | None = None,
+    tubelet: int | None = None,
+    inflate: Inflation = "central",
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    source_format: str | None = None,
+    hints: Hints = Hints(),  # noqa: B008 (frozen)
+) -> tuple[VideoModel, ConversionReport]:
+    """Load a public checkpoint of another project; arguments ask for what the source is not.
+
+    Args:
+        source: weight file, folder with ``config.json``, or ``hf://org/name[@revision]``.
+        backbone: family that an image ViT becomes, such as ``vivit_fe``, or a mapping of config fields with kind.
+        num_frames: frames per clip; temporal positions are resized linearly.
+        image_size: side of the crop [pixels]; spatial positions are resized by bicubic interpolation.
+        tubelet: tubelet depth [frames]; the kernel is inflated as ``inflate`` says.
+        inflate: ``central`` puts an image kernel into the middle frame, ``average`` spreads it evenly.
+        num_classes: size of the classifier; another size than the source's gives a new, random one.
+        class_names: names in label order, for sources that have none.
+        source_format: a name of ``FORMATS``, where the file's own looks mislead.
+        hints: what the file cannot say about itself.
+
+    Returns:
+        The model in eval mode on the CPU in float32, and what became of every tensor.
+
+    Raises:
+        WeightsError: unreadable, unsafe, unknown or incomplete sources; classes that do not fit.
+        ConfigError: a wish that no model can fulfil.
+    """
+    where = str(source)
+    files = read_files(fetch(where), where)
+    files = _without_wrappers(files)
+    foreign = _format_of(files, source_format).read(files, hints)
+    wish = Wish(backbone, num_frames, image_size, tubelet, inflate, num_classes)
+    target = wished_backbone(foreign, wish, where)
+    clip, protocol = wished_clip(foreign, target, wish)
+    adapted = adapt(foreign, target, clip, wish)
+    count = num_classes or foreign.num_classes
+    if count is None:
+        raise WeightsError(f"{where}: it has no classifier; give num_classes for a new one")
+    config = from_tree(ModelConfig, {"backbone": target.model_dump(), "num_classes": count})
+    model, new = _build(lambda: build_model(config, clip, num_classes=count, eval_protocol=protocol), adapted, where)
+    model.class_names, note = _agree_on_names(class_names, foreign, count, where)
+    report = _report(where, foreign, adapted, new, model, note)
+    return model.eval(), report
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    backbone: str | None = None,
+    num_frames: int | None = None,
+    image_size: int | None = None,
+    tubelet: int | None = None,
+    inflate: Inflation = "central",
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    source_format: str | None = None,
+    source_frames: int | None = None,
+    source_family: str | None = None,
+    num_heads: int | None = None,
+    preset: str | None = None,
+    channel_order: str | None = None,
+) -> ConversionReport:
+    """Write a public checkpoint as our checkpoint folder ``out``; arguments as in ``load_foreign`` and ``Hints``.
+
+    Raises WeightsError when ``out`` holds something already, beside what ``load_foreign`` raises.
+    """
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WeightsError(f"'{folder}' exists and is not an empty folder; give another place for the checkpoint")
+    model, report = load_foreign(
+        source,
+        backbone=backbone,
+        num_frames=num_frames,
+        image_size=image_size,
+        tubelet=tubelet,
+        inflate=inflate,
+        num_classes=num_classes,
+        class_names=class_names,
+        source_format=source_format,
+        hints=Hints(num_heads, source_frames, source_family, preset, channel_order),
+    )
+    save_pretrained(model, folder)
+    return report
+
+
+def _without_wrappers(files: Files) -> Files:
+    """Names without what DataParallel and training scripts put in front of them."""
+    tensors = strip_prefix(files.tensors, ("module.", "model."))
+    return Files(files.where, tensors, files.config, files.processor, files.extras, files.wrapper)
+
+
+def _format_of(files: Files, name: str | None) -> Format:
+    if name is not None:
+        if name not in FORMATS:
+            raise WeightsError(f"source_format '{name}' is not one of {', '.join(FORMATS)}")
+        return FORMATS[name]
+    for candidate in FORMATS.values():
+        if candidate.matches(files):
+            return candidate
+    some = sorted(files.tensors)[0] if files.tensors else "no tensor at all"
+    told = files.config.get("model_type")
+    kind = f"a '{told}' model" if told else f"of a model with the tensor '{some}'"
+    raise WeightsError(f"{files.where}: {kind}, which is none that is known: {', '.join(FORMATS)}")
+
+
+def _build(make: Callable[[], VideoModel], adapted: Adapted, where: str) -> tuple[VideoModel, dict[str, str]]:
+    """(model with the adapted weights, new parameters). What may be new starts as a fresh model's."""
+    with torch.device("meta"):
+        model = make()
+    new = {}
+    for name in sorted(model.state_dict().keys() - adapted.weights.keys()):
+        reason = next((reason for pattern, reason in adapted.new.items() if re.fullmatch(pattern, name)), None)
+        if reason is None:
+            raise WeightsError(f"{where}: it has nothing for the parameter '{name}' of {model.config.backbone.kind}")
+        new[name] = reason
+    if new:
+        model = make()
+        fresh = model.state_dict()
+        adapted.weights |= {name: fresh[name].clone() for name in new}
+    load_weights(model, adapted.weights, where)
+    return model, new
+
+
+def _agree_on_names(
+    given: Sequence[str] | None, foreign: Foreign, count: int, where: str
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """(class names, note). Raises WeightsError when given names do not fit the classifier or its own names."""
+    own = foreign.class_names if count == foreign.num_classes else None
+    if given is None:
+        return own, kinetics_note(own)
+    if len(given) != count:
+        raise WeightsError(f"{where}: {len(given)} class names are given, the classifier has {count} classes")
+    wrong = next((i for i in range(count) if own is not None and own[i] != given[i]), None)
+    if wrong is not None and own is not None:
+        raise WeightsError(
+            f"{where}: class {wrong} is '{own[wrong]}' in the source and '{given[wrong]}' in class_names"
+        )
+    return tuple(given), kinetics_note(tuple(given))
+
+
+def kinetics_note(names: tuple[str, ...] | None) -> str | None:
+    """A warning when Kinetics-400 names are not in the order that every public list has: the alphabet's."""
+    if names is None or len(names) != 400 or "abseiling" not in names or list(names) == sorted(names):
+        return None
+    return "the class names are Kinetics-400's, but not in its usual, alphabetical order: compare labels by name"
+
+
+def _report(
+    where: str, foreign: Foreign, adapted: Adapted, new: dict[str, str], model: VideoModel, note: str | None
+) -> ConversionReport:
+    clip, kind = model.preprocessing, model.config.backbone.kind
+    names = model.state_dict().keys()
+    return ConversionReport(
+        source=where,
+        format=foreign.format,
+        target=f"{kind}, {clip.frames} frames of {clip.size} pixels, {model.num_classes} classes",
+        loaded={name: foreign.origin[name] for name in names if name not in adapted.changed and name not in new},
+        adapted={name: adapted.changed[name] for name in names if name in adapted.changed},
+        new=new,
+        unused=adapted.unused,
+        notes=(*foreign.notes, *adapted.notes, *([note] if note else [])),
+    )

@@ -1,0 +1,56 @@
+"""VideoMAE files of the official code, fine-tuned or from pre-training."""
+
+import re
+
+from vidtok.config import VideoMAEConfig
+from vidtok.models.pretrained.presets import IMAGENET, colours, videomae_preset
+from vidtok.models.pretrained.source import Files, Foreign, Hints, Ledger, backbone_shape, guess_heads
+
+NAME = "videomae"
+BLOCK = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+DECODER = r"decoder\..*|encoder_to_decoder\..*|mask_token"
+
+
+def matches(files: Files) -> bool:
+    """A query bias of its own, with or without the prefix of the pre-training model."""
+    return any(f"{prefix}blocks.0.attn.q_bias" in files.tensors for prefix in ("", "encoder."))
+
+
+def read(files: Files, hints: Hints) -> Foreign:
+    """Translate names. Positions are fixed and in no file; keys have no bias. Raises WeightsError."""
+    prefix = "encoder." if "encoder.blocks.0.attn.q_bias" in files.tensors else ""
+    ledger = Ledger(files.tensors, files.where)
+    depth = ledger.depth(rf"{re.escape(prefix)}blocks\.(\d+)\.")
+    ledger.copy_kernel(f"{prefix}patch_embed.proj")
+    for layer in range(depth):
+        theirs, ours = f"{prefix}blocks.{layer}", f"encoder.blocks.{layer}"
+        for name in BLOCK:
+            ledger.copy_pair(f"{theirs}.{name}", f"{ours}.{name}")
+        for name in ("attn.qkv.weight", "attn.q_bias", "attn.v_bias"):
+            ledger.copy(f"{theirs}.{name}", f"{ours}.{name}")
+    read_ending(ledger, re.escape(f"{prefix}norm"))
+    ledger.copy_head("head")
+    return _assemble(ledger, files, hints, depth)
+
+
+def read_ending(ledger: Ledger, token_norm: str) -> None:
+    """The norm of the mean token; pre-training has one over tokens instead, which fine-tuning starts afresh."""
+    if "fc_norm.weight" in ledger:
+        ledger.copy_pair("fc_norm", "encoder.norm")
+    ledger.set_aside(rf"{token_norm}\.(weight|bias)", "norm of the pre-training task; fine-tuning norms the mean token")
+    ledger.set_aside(DECODER, "decoder of the pre-training task")
+
+
+def _assemble(ledger: Ledger, files: Files, hints: Hints, depth: int) -> Foreign:
+    weights = ledger.weights
+    dim, _, tubelet, patch, _ = weights["patch_embed.proj.weight"].shape
+    heads, notes = guess_heads(dim, hints, files.where)
+    shape = backbone_shape(dim, depth, heads, weights["encoder.blocks.0.mlp.fc1.weight"].shape[0])
+    clip, protocol = videomae_preset(
+        frames=hints.source_frames or 16,
+        size=224,
+        num_classes=ledger.num_classes,
+        preset=colours(hints.preset, IMAGENET),
+    )
+    backbone = VideoMAEConfig(patch=patch, tubelet=tubelet, **shape)
+    return Foreign(NAME, backbone, clip, protocol, **ledger.close(), notes=notes)
