@@ -100,7 +100,7 @@ def test_every_module_can_be_the_first_one_imported() -> None:
     names = [dotted(path) for path in MODULES if path.name != "__main__.py"]
     out = python(f"""
 import importlib, os, traceback
-import lightning, torch, torchmetrics
+import av, einops, lightning, pydantic, torch, torchmetrics
 for name in {names!r}:
     if child := os.fork():
         print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

@@ -80,6 +80,13 @@ def test_the_right_most_field_is_the_label_whatever_the_path_holds(
     assert items(load_manifest(write(folder, f"a.mp4{row[-2]}0\n{row}\n")), folder)[1] == expected
 
 
+def test_a_first_row_with_the_words_of_a_header_is_a_row(tmp_path: Path) -> None:
+    for name in ("class 0/path 1.mp4", "my video label"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        assert items(load_manifest(write(tmp_path, f"{name} 0\n{name} 1\n")), tmp_path) == [(name, 0), (name, 1)]
+
+
 @pytest.mark.parametrize(
     "text",
     ["a.mp4,zumba\nb.mp4,air drumming\n", 'a.mp4 "zumba"\nb.mp4 "air drumming"\n', "a.mp4\tzumba\nb.mp4\tair drumming"],
@@ -122,6 +129,9 @@ def test_names_beside_a_folder_decide_its_numbers(tmp_path: Path) -> None:
     manifest = load_manifest(folder)
     assert manifest.class_names == ("noFight", "fight")
     assert items(manifest, folder) == [("fight/1.mp4", 1), ("noFight/1.mp4", 0)]
+    write(tmp_path, "noFight\nfights\n", "classes.txt")
+    with pytest.raises(DataError, match=r"folder '.*fight' is not one of the 2 class names \(did you mean 'fights'"):
+        load_manifest(folder)
 
 
 def test_paths_start_at_root_else_at_the_nearest_folder_above_where_files_are(folder: Path) -> None:

@@ -4,7 +4,7 @@ Every picture is WIDTH x HEIGHT: a red square in the stored top left corner, noi
 packet is tiny, and a grey field whose brightness is the frame's number (:func:`frame_number`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -99,6 +99,22 @@ def write_audio(path: Path) -> Path:
     return path
 
 
+def write_cover_music(path: Path) -> Path:
+    """A second of silence with a cover picture, which FFmpeg lists as a video stream."""
+    with av.open(path, "w") as container:
+        sound = container.add_stream("libmp3lame", rate=8000, layout="mono")
+        cover = container.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        container.mux(cover.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8000), dtype=np.int16), format="s16p", layout="mono")
+        silence.rate = 8000
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    return path
+
+
 def write_two_streams(path: Path) -> Path:
     """A small first video stream, and a second one with larger, reversed pictures, which others prefer."""
     with av.open(path, "w") as container:
@@ -137,19 +153,26 @@ def cut_start(path: Path, place: int) -> None:
     path.write_bytes(path.read_bytes()[positions[place] :])
 
 
-def reference_frames(path: Path) -> list[np.ndarray]:
-    """All frames of the first video stream by the plainest loop: from the start, refused packets passed over."""
-    frames: list[np.ndarray] = []
+def reference_frames(path: Path, wanted: Collection[int] | None = None) -> tuple[int, dict[int, np.ndarray]]:
+    """Decode the first video stream by the plainest loop: from the start, refused packets passed over.
+
+    Returns:
+        The number of frames, and by number those wanted (None: all), uint8 RGB [H, W, 3] as stored.
+    """
+    count, frames = 0, {}
     with av.open(path) as container:
         stream = container.streams.video[0]
-        stream.thread_type = "NONE"
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
         for packet in container.demux(stream):
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
                 continue
-            frames.extend(frame.to_ndarray(format="rgb24") for frame in decoded)
-    return frames
+            for frame in decoded:
+                if wanted is None or count in wanted:
+                    frames[count] = frame.to_ndarray(format="rgb24")
+                count += 1
+    return count, frames
 
 
 VFR_TIMES = tuple(np.cumsum([0, *[1, 1, 7, 2, 1, 30, 1, 3, 3, 12] * 3])[:NUM_FRAMES].tolist())
@@ -171,17 +194,21 @@ ENCODINGS: dict[str, Encoding] = {
     "vfr.mp4": Encoding(options=x264(), times=VFR_TIMES),
     "vfr.mkv": Encoding(options=x264(), times=VFR_TIMES),
     "transport.ts": Encoding(options=x264()),
-    "programme.mpg": Encoding("mpeg2video", {"g": "8", "bf": "2", "q:v": "2", "b": "4000k"}, format="vob"),
+    "programme.mpg": Encoding(
+        "mpeg2video", {"g": "8", "bf": "2", "b": "4000k", "sc_threshold": "1000000000"}, format="vob"
+    ),
     "elementary.h264": Encoding(options=x264()),
     "fragmented.mp4": Encoding(
         options=x264(), container_options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
     ),
-    "hevc.mp4": Encoding("libx265", {"crf": "10", "x265-params": "log-level=none:keyint=8:min-keyint=8:open-gop=1:bframes=3"}),
-    "mpeg4_b_frames.avi": Encoding("mpeg4", {"g": "8", "bf": "2", "qscale": "2", "b": "4000k"}),
-    "mpeg4_b_frames.mp4": Encoding("mpeg4", {"g": "8", "bf": "2", "b": "4000k"}),
-    "mpeg4.avi": Encoding("mpeg4", {"g": "8", "bf": "0", "b": "4000k"}),
-    "mpeg2_b_frames.mkv": Encoding("mpeg2video", {"g": "8", "bf": "2", "b": "4000k"}),
-    "motion_jpeg.avi": Encoding("mjpeg", {"q:v": "2", "b": "8000k"}, pixel_format="yuvj420p"),
+    "hevc.mp4": Encoding(
+        "libx265", {"crf": "10", "x265-params": "log-level=none:keyint=8:min-keyint=8:open-gop=1:bframes=3"}
+    ),
+    "mpeg4_b_frames.avi": Encoding("mpeg4", {"g": "8", "bf": "2", "b": "4000k", "sc_threshold": "1000000000"}),
+    "mpeg4_b_frames.mp4": Encoding("mpeg4", {"g": "8", "bf": "2", "b": "4000k", "sc_threshold": "1000000000"}),
+    "mpeg4.avi": Encoding("mpeg4", {"g": "8", "bf": "0", "b": "4000k", "sc_threshold": "1000000000"}),
+    "mpeg2_b_frames.mkv": Encoding("mpeg2video", {"g": "8", "bf": "2", "b": "4000k", "sc_threshold": "1000000000"}),
+    "motion_jpeg.avi": Encoding("mjpeg", {"b": "8000k"}, pixel_format="yuvj420p"),
     "vp9.webm": Encoding("libvpx-vp9", {"crf": "8", "b": "0", "g": "8", "cpu-used": "8", "deadline": "realtime"}),
     "vp9_odd.webm": Encoding(
         "libvpx-vp9", {"crf": "8", "b": "0", "g": "8", "cpu-used": "8", "deadline": "realtime"}, size=(97, 81)
@@ -202,8 +229,11 @@ ENCODINGS: dict[str, Encoding] = {
     "mirrored.mp4": Encoding(options=x264(), hflip=True),
     "one_frame.mp4": Encoding(options=x264(), numbers=(7,)),
     "edit_list.mp4": Encoding(
-        options=x264(), times=range(-NUM_HIDDEN, NUM_FRAMES - NUM_HIDDEN), container_options={"avoid_negative_ts": "disabled"}
+        options=x264(),
+        times=range(-NUM_HIDDEN, NUM_FRAMES - NUM_HIDDEN),
+        container_options={"avoid_negative_ts": "disabled"},
     ),
+    "index_in_front.mp4": Encoding(options=x264(), container_options={"movflags": "faststart"}),
     "late_start.mkv": Encoding(options=x264(), times=range(100, 100 + NUM_FRAMES)),
     "equal_times.mkv": Encoding(options=x264(), rate=3000),
 }

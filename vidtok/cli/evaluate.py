@@ -151,7 +151,7 @@ def _summary(found: dict[str, Any], folder: str) -> str:
         f"{'budget':>10}  {f'test/top1@{protocol}':>16}"
         + (f"  {f'test/top5@{protocol}':>14}" if has_top5 else "")
         + (f"  {'within pairs':>12}" if has_pairs else "")
-        + f"  {'GMACs/view':>10}  {'views/s':>8}",
+        + f"  {'GMACs/view':>10}",
     ]
     for row in found["budgets"]:
         top1 = f"{100 * row['top1']:.1f} +- {100 * row['top1_se']:.1f} %"
@@ -159,6 +159,6 @@ def _summary(found: dict[str, Any], folder: str) -> str:
             f"{row['budget']:>10}  {top1:>16}"
             + (f"  {100 * row['top5']:>12.1f} %" if has_top5 else "")
             + (f"  {100 * row['pair_top1']:>10.1f} %" if has_pairs else "")
-            + f"  {row['gmacs_per_view']:>10.4g}  {row['views_per_s']:>8.4g}"
+            + f"  {row['gmacs_per_view']:>10.4g}"
         )
     return "\n".join([*lines, f"report: {Path(folder) / 'report.html'}"])

@@ -11,7 +11,8 @@ from vidtok.cli.output import find_writer, note
 from vidtok.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from vidtok.engine.infer import InferOptions, Window
+    from vidtok.engine.infer import InferOptions
+    from vidtok.engine.windows import Window
 
 Text = str | None
 Result = dict[str, Any]
@@ -78,7 +79,7 @@ def _parse_window(window: Text, stride: Text) -> "Window | None":
             raise ConfigError("--stride needs --window: how long is a piece?")
         return None
     seconds = _parse_seconds("--window", window)
-    from vidtok.engine.infer import Window
+    from vidtok.engine.windows import Window
 
     return Window(seconds=seconds, stride_seconds=_parse_seconds("--stride", stride) if stride else seconds)
 

@@ -24,26 +24,24 @@ class FrameCache:
 
     Args:
         videos: for each video its frames, uint8 [F, H, W, 3], or the line that says why they cannot be read.
-        chunk_bytes: size at which a chunk is closed.
+        chunk_bytes: size of a chunk, unless one video needs more.
     """
 
     def __init__(self, videos: Iterable[Tensor | str], *, chunk_bytes: int = _CHUNK_BYTES) -> None:
-        self._chunks: list[Tensor] = []
+        self._chunks: list[Tensor] = [torch.empty(0, dtype=torch.uint8)]
         self._places: list[tuple[int, int, torch.Size] | str] = []
-        pending: list[Tensor] = []
         offset = 0
         for video in videos:
             if isinstance(video, str):
                 self._places.append(video)
                 continue
-            self._places.append((len(self._chunks), offset, video.shape))
-            pending.append(video.flatten())
+            if offset + video.numel() > len(self._chunks[-1]):
+                self._chunks.append(torch.empty(max(chunk_bytes, video.numel()), dtype=torch.uint8))
+                offset = 0
+            self._chunks[-1][offset : offset + video.numel()] = video.flatten()
+            self._places.append((len(self._chunks) - 1, offset, video.shape))
             offset += video.numel()
-            if offset >= chunk_bytes:
-                self._chunks.append(torch.cat(pending))
-                pending, offset = [], 0
-        if pending:
-            self._chunks.append(torch.cat(pending))
+        self._chunks[-1] = self._chunks[-1][:offset].clone()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -58,8 +56,8 @@ class FrameCache:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that the frames take."""
-        return sum(chunk.numel() for chunk in self._chunks)
+        """Size of all frames."""
+        return sum(place[2].numel() for place in self._places if not isinstance(place, str))
 
     @property
     def failures(self) -> dict[int, str]:

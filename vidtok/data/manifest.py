@@ -211,6 +211,8 @@ def _header_columns(line: str, *, where: str) -> tuple[str, int, int] | None:
     """(separator, path column, label column) of a header line; None when the line is an ordinary row."""
     for separator in _ROW_PATTERNS:
         columns = [column.strip(' "').lower() for column in line.split(separator)]
+        if is_index(columns[-1]):
+            continue  # a row: folders and files may be called path or class as well
         path = next((columns.index(name) for name in _PATH_COLUMNS if name in columns), None)
         label = next((columns.index(name) for name in _LABEL_COLUMNS if name in columns), None)
         if path is not None and label is not None:
@@ -259,9 +261,8 @@ def _read_folder(folder: Path, names: tuple[str, ...] | None, key: str) -> tuple
     Raises:
         DataError: no class folders, folders of splits instead, a folder that ``names`` does not hold.
     """
-    videos = {
-        child.name: _videos_below(child) for child in folder.iterdir() if child.is_dir() and not _is_hidden(child)
-    }
+    class_folders = [name for name in os.listdir(folder) if not name.startswith(".") and (folder / name).is_dir()]
+    videos = {name: _videos_below(folder, name) for name in class_folders}
     found = sorted(name for name, files in videos.items() if files)
     if not found:
         raise DataError(f"{key}: '{folder}' holds no class folders with videos; expected {folder}/CLASS/VIDEO.mp4")
@@ -273,18 +274,17 @@ def _read_folder(folder: Path, names: tuple[str, ...] | None, key: str) -> tuple
         hint = did_you_mean(strange, names)
         raise DataError(f"{key}: folder '{folder / strange}' is not one of the {len(names)} class names{hint}")
     index = {name: str(number) for number, name in enumerate(names)}
-    rows = [Row(str(file), os.path.relpath(file, folder), index[name]) for name in found for file in videos[name]]
-    return rows, names
+    return [Row(file, file, index[name]) for name in found for file in videos[name]], names
 
 
-def _videos_below(folder: Path) -> list[Path]:
-    """Video files of a folder and the folders inside it, sorted; hidden ones are left out."""
-    files = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
-    return sorted(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(file))
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+def _videos_below(folder: Path, name: str) -> list[str]:
+    """Videos of one class folder and the folders inside it: sorted paths from ``folder``, hidden files left out."""
+    found = []
+    for parent, _, files in os.walk(folder / name, followlinks=True):
+        inside = os.path.relpath(parent, folder)
+        videos = (file for file in files if os.path.splitext(file)[1].lower() in VIDEO_SUFFIXES)
+        found += [os.path.join(inside, file) for file in videos if not file.startswith(".")]
+    return sorted(found)
 
 
 # ----------------------------------------------------------------------------------------- files

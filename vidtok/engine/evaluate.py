@@ -4,7 +4,6 @@ Shapes: K budgets, N videos that were found, V views, C classes.
 """
 
 import csv
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,8 +57,6 @@ class Evaluation:
     """int64 [N], -1 where the class is not known."""
     errors: tuple[str, ...]
     """[N] why a video could not be read; empty where it was."""
-    view_seconds: np.ndarray
-    """float64 [K, N] seconds of model time per view."""
     decoders: dict[str, int]
     costs: tuple[dict[str, Any], ...] = ()
     """[K] gmacs_per_view and tokens_per_layer."""
@@ -124,12 +121,13 @@ def evaluate(
         shuffle_seed=shuffle_seed,
     )
     scores = np.full((len(settings), len(dataset), model.num_classes), np.nan, dtype=np.float32)
-    seconds = np.full((len(settings), len(dataset)), np.nan)
+    averaging = {"average": protocol.average, "batch_size": protocol.batch_size}
     samples = []
     for sample in _in_order(dataset, workers):
         views, row = sample.pop("views"), sample["index"]
         for k, budget in enumerate(settings if sample["valid"] else ()):
-            scores[k, row], seconds[k, row] = _score(model, views, budget, compute, protocol)
+            with at_budget(model, budget):
+                scores[k, row] = predict_views(model, views, compute=compute, **averaging)
         samples.append(sample)
         if on_video is not None:
             on_video(len(samples), len(dataset))
@@ -143,7 +141,6 @@ def evaluate(
         scores=scores,
         labels=np.array([sample["label"] for sample in samples], dtype=np.int64),
         errors=tuple(sample["error"] for sample in samples),
-        view_seconds=seconds,
         decoders=dict(decoders),
         costs=costs,
         pairs=_pair_indices(pairs, names),
@@ -153,16 +150,6 @@ def evaluate(
     if not result.scored.any():
         raise DataError(_nothing_scored(result))
     return result
-
-
-def _score(
-    model: VideoModel, views: Any, budget: Budget | None, compute: Compute, protocol: Protocol
-) -> tuple[np.ndarray, float]:
-    """Probabilities [C] of one video and seconds per view; the result on the CPU ends the measured time."""
-    with at_budget(model, budget):
-        start = time.perf_counter()
-        probs = predict_views(model, views, compute=compute, average=protocol.average, batch_size=protocol.batch_size)
-        return probs.numpy(), (time.perf_counter() - start) / len(views)
 
 
 def _cost(model: VideoModel, budget: Budget | None) -> dict[str, Any]:

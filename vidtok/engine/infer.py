@@ -21,7 +21,8 @@ from vidtok.engine.predict import (
     predict_views,
     top_classes,
 )
-from vidtok.errors import ConfigError, DataError
+from vidtok.engine.windows import Span, Window, window_views
+from vidtok.errors import DataError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.checkpoint import load
 
@@ -31,18 +32,6 @@ DEFAULT_CHECKPOINT = "hf://google/vivit-b-16x2-kinetics400"
 Result = dict[str, Any]
 """path, start_s, end_s [seconds], top [{label, score}], frames (per clip the frame numbers that were looked
 at), decoder, num_frames (counted, not the container's word), fps, error (None, or why there is no answer)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Cuts a long video into pieces that are labelled one by one."""
-
-    seconds: float
-    stride_seconds: float
-
-    def __post_init__(self) -> None:
-        if min(self.seconds, self.stride_seconds) <= 0:
-            raise ConfigError(f"window {self.seconds:g} s with stride {self.stride_seconds:g} s: both must be above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,56 +96,37 @@ def infer_videos(
     """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``."""
     for path in paths:
         try:
-            yield from _infer_windows(model, path, options, compute)
+            yield from _infer_video(model, path, options, compute)
         except DataError as error:
             yield _failure(path, str(error))
 
 
-def _infer_windows(model: VideoModel, path: str, options: InferOptions, compute: Compute) -> Iterator[Result]:
-    """Label a video whole, or window by window; only one window is in memory. Raises DecodeError."""
-    window, number = options.window, 0
-    while True:
-        span = None
-        if window is not None:
-            start = number * window.stride_seconds
-            span = start, start + window.seconds
-        views = load_views(
-            path,
-            model.preprocessing,
-            num_clips=options.clips,
-            num_crops=options.crops,
-            decoder=options.decoder,
-            window_seconds=span,
-        )
+def _infer_video(model: VideoModel, path: str, options: InferOptions, compute: Compute) -> Iterator[Result]:
+    """Label a video whole, or window by window. Raises DecodeError."""
+    views_of = {"num_clips": options.clips, "num_crops": options.crops, "decoder": options.decoder}
+    if options.window is None:
+        views = load_views(path, model.preprocessing, **views_of)
+        yield _label(model, path, views, (0.0, views.info.duration_seconds), options, compute)
+        return
+    for span, views in window_views(path, model.preprocessing, options.window, **views_of):
         yield _label(model, path, views, span, options, compute)
-        number += 1
-        if window is None or _is_last(views, span, number * window.stride_seconds):
-            return
-
-
-def _is_last(views: VideoViews, span: tuple[float, float] | None, next_start: float) -> bool:
-    """True when the window reaches the end up to half a frame, or the next one would start beyond it."""
-    assert span is not None
-    end = views.info.duration_seconds - 0.5 / views.info.fps
-    return span[1] >= end or next_start >= end
 
 
 def _label(
     model: VideoModel,
     path: str,
     views: VideoViews,
-    span: tuple[float, float] | None,
+    span: Span,
     options: InferOptions,
     compute: Compute,
 ) -> Result:
     protocol = model.eval_protocol
     probs = predict_views(model, views.views, compute=compute, average=protocol.average, batch_size=protocol.batch_size)
     info = views.info
-    start, end = span or (0.0, info.duration_seconds)
     return {
         "path": path,
-        "start_s": round(start, 3),
-        "end_s": round(min(end, info.duration_seconds), 3),
+        "start_s": round(span[0], 3),
+        "end_s": round(span[1], 3),
         "top": top_classes(probs, class_labels(model), topk=options.topk),
         "frames": views.indices.tolist(),
         "decoder": views.decoder,

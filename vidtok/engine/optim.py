@@ -14,7 +14,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """AdamW or SGD; vectors (biases, norms), cls tokens and position tables are not decayed."""
     decayed, plain = [], []
     for name, parameter in model.named_parameters():
-        table = name.rpartition(".")[2] in ("cls_token", "pos_embed")
+        table = name.rpartition(".")[2] in ("cls_token", "pos_embed", "time_embed")
         (plain if parameter.ndim <= 1 or table else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if config.optimizer == "sgd":

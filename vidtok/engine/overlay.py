@@ -49,7 +49,8 @@ def _encode(out: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_ENCODER)
         stream.pix_fmt = "yuv420p"
         for frame in frames:
-            stream.height, stream.width = frame.shape[:2]
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = frame.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,14 @@ section { background: #fff; border: 1px solid var(--rule); border-radius: 10px; 
 .card { background: #fff; border: 1px solid var(--rule); border-radius: 10px; padding: 16px 22px; min-width: 150px; }
 .card b { display: block; font-size: 30px; line-height: 1.2; font-weight: 650; font-variant-numeric: tabular-nums; }
 .card:first-child b { color: var(--accent); }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 20px; align-items: start; }
+.two { display: grid; grid-template-columns: 8fr 5fr; gap: 0 20px; align-items: start; }
+@media (max-width: 900px) { .two { grid-template-columns: 1fr; } }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--faint); font-size: 13px; }
 th, td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--rule); vertical-align: middle; }
 tr:last-child td { border-bottom: 0; }
-td.n, th.n { text-align: right; } td.path { word-break: break-all; max-width: 340px; }
-img { max-width: 100%; display: block; } img.strip { height: 64px; max-width: none; border-radius: 4px; }
+td.n, th.n { text-align: right; } .file { word-break: break-all; } .score { white-space: nowrap; }
+img { max-width: 100%; display: block; } table + img { margin-top: 20px; } img.strip { height: 64px; max-width: none; }
 pre { margin: 0; font-size: 12.5px; white-space: pre-wrap; word-break: break-word; }
 """
 
@@ -117,7 +119,6 @@ def _budgets(found: Row) -> str:
         "within pairs": lambda row: _percent(row.get("pair_top1")),
         "GMACs per view": lambda row: f"{row['gmacs_per_view']:.4g}",
         "tokens after the last layer": lambda row: _tokens(row["tokens_per_layer"][-1]),
-        "views/s": lambda row: f"{row['views_per_s']:.4g}",
     }
     if "pair_top1" not in found:
         del columns["within pairs"]
@@ -136,8 +137,8 @@ def _mistakes(worst: Sequence[Row], clip: ClipConfig) -> str:
             _strip(row["path"], clip),
             escape(str(row["label"])),
             escape(row["top5"][0]["label"]),
-            _percent(row["top5"][0]["score"]),
-            escape(row["path"]),
+            f'<span class="score">{_percent(row["top5"][0]["score"])}</span>',
+            f'<span class="file" title="{escape(row["path"])}">{escape(Path(row["path"]).name)}</span>',
         ]
         for row in worst
     ]
@@ -153,7 +154,9 @@ def _strip(path: str, clip: ClipConfig) -> str:
     chosen = np.linspace(0, views.shape[2] - 1, min(_STRIP_FRAMES, views.shape[2])).round().astype(int)
     frames = views[0].movedim(0, -1)[chosen.tolist()].numpy()  # [F, S, S, 3]
     step = max(clip.size // 112, 1)
-    pixels = np.ascontiguousarray(np.concatenate(list(frames[:, ::step, ::step]), axis=1))
+    gap = ((0, 0), (0, 0), (0, max(clip.size // step // 24, 1)), (0, 0))
+    spaced = np.pad(frames[:, ::step, ::step], gap, constant_values=255)
+    pixels = np.ascontiguousarray(np.concatenate(list(spaced), axis=1))
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()

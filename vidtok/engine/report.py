@@ -91,8 +91,7 @@ def _budget_row(result: Evaluation, k: int) -> Row:
     paired = pair_hits(scores, labels, result.pairs)
     if len(paired):
         row["pair_top1"] = round(float(paired.mean()), 6)
-    rate = 1 / float(np.median(result.view_seconds[k, result.scored]))
-    return {**row, **result.costs[k], "views_per_s": round(rate, 3)}
+    return row | result.costs[k]
 
 
 def predictions(result: Evaluation) -> list[Row]:

@@ -33,7 +33,7 @@ def new_figure(width: float, height: float) -> "Figure":
     """An empty white figure; sizes in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), facecolor="white")
+    return Figure(figsize=(width, height), facecolor="white", layout="constrained")
 
 
 def to_png(figure: "Figure", *, dpi: int = 110) -> bytes:
@@ -169,11 +169,11 @@ def _shorten(text: str, length: int) -> str:
 def confusion_picture(confusion: np.ndarray, labels: Sequence[str]) -> "Figure":
     """Confusion matrix [C, C] (rows: truth; columns: answer) in shares of each row; numbers when classes are few."""
     num_classes = len(labels)
-    side = float(np.clip(2.4 + 0.34 * num_classes, 4.2, 13))
+    side = float(np.clip(2.6 + 0.3 * num_classes, 4.2, 13))
     figure = new_figure(side + 0.9, side)
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set(xlabel="answer", ylabel="truth")
     if num_classes <= _NAMED_CLASSES:
         names = [_shorten(label, 26) for label in labels]
@@ -186,14 +186,13 @@ def confusion_picture(confusion: np.ndarray, labels: Sequence[str]) -> "Figure":
     _plain(axes)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=lambda share, _: f"{100 * share:.0f} %")
     bar.outline.set_visible(False)
-    figure.set_layout_engine("tight")
     return figure
 
 
 def class_bars(accuracy: np.ndarray, labels: Sequence[str], *, most: int = 40) -> "Figure":
     """Top-1 of each class, best first; with many classes only the ``most`` worst. NaN (no videos) is left out."""
     order = [int(index) for index in np.argsort(accuracy, kind="stable") if not np.isnan(accuracy[index])][:most][::-1]
-    figure = new_figure(7.2, 1.0 + 0.27 * max(len(order), 3))
+    figure = new_figure(5.0, 1.0 + 0.3 * max(len(order), 3))
     axes = figure.subplots()
     places = np.arange(len(order))
     values = 100 * accuracy[order]
@@ -204,7 +203,6 @@ def class_bars(accuracy: np.ndarray, labels: Sequence[str], *, most: int = 40) -
         axes.text(102, place, f"{value:.0f}", va="center", fontsize=9, color=FAINT)
     axes.set(xlim=(0, 108), ylim=(len(order) - 0.4, -0.6), xlabel="top-1 [%]")
     _plain(axes)
-    figure.set_layout_engine("tight")
     return figure
 
 
@@ -224,7 +222,6 @@ def budget_chart(rows: Sequence[dict[str, Any]]) -> "Figure":
     axes.grid(color="#eef0f4")
     axes.set_axisbelow(True)
     _plain(axes)
-    figure.set_layout_engine("tight")
     return figure
 
 

@@ -123,8 +123,8 @@ def cause_to_refuse(reader: PyAVReader) -> str | None:
         return "it is displayed mirrored"
     if index.has_hidden_packets:
         return "decord does not apply its edit list"
-    if index.has_leading_pictures:
-        return "decord misplaces the leading pictures of its open groups"
+    if index.has_leading_pictures or index.has_partial_refreshes:
+        return "decord starts decoding where pictures still refer to earlier ones"
     if index.codec == "mpeg4" and index.is_reordered:
         return "decord misplaces B frames of MPEG-4"
     return None

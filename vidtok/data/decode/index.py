@@ -17,6 +17,9 @@ _EMPTY_PICTURE_BYTES = 16
 _SHOW_FRAME_BIT = 0x10
 """In the first byte of a VP8 frame; unset in frames that only serve as a reference."""
 
+_NAL_TYPE_BITS = 0x1F
+_IDR_SLICE = 5
+
 _PROGRESSIVE = (0, 1)
 """AVFieldOrder: unknown, progressive. Any other may store the two fields of a frame in packets of their own."""
 
@@ -32,15 +35,32 @@ class PacketFacts:
     """Decoded but not shown: outside the edit list."""
     is_suspect: bool
     """Damaged, or of a kind that may give no picture of its own."""
+    is_full_refresh: bool = True
+    """False for an H.264 key packet that decoding may start from but whose followers may refer to before it."""
 
     @classmethod
-    def of(cls, packet: Packet, codec: str) -> "PacketFacts":
-        suspect = packet.is_corrupt
+    def of(cls, packet: Packet, codec: str, extradata: bytes | None) -> "PacketFacts":
+        """Read a packet of the canonically named codec; ``extradata`` is the stream's."""
+        suspect, full_refresh = packet.is_corrupt, True
         if codec == "mpeg4":
             suspect |= packet.size <= _EMPTY_PICTURE_BYTES
         elif codec == "vp8":
             suspect |= not memoryview(packet)[0] & _SHOW_FRAME_BIT
-        return cls(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, suspect)
+        elif codec == "h264" and packet.is_keyframe:
+            full_refresh = _IDR_SLICE in nal_types(bytes(packet), extradata)
+        return cls(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, suspect, full_refresh)
+
+
+def nal_types(packet: bytes, extradata: bytes | None) -> set[int]:
+    """Types of the NAL units in an H.264 packet, in mp4 layout (each after its length) or after start codes."""
+    if not extradata or len(extradata) < 5 or extradata[0] != 1:
+        return {unit[0] & _NAL_TYPE_BITS for unit in packet.split(b"\0\0\1")[1:] if unit}
+    length_bytes = (extradata[4] & 3) + 1
+    types, at = set(), 0
+    while at + length_bytes < len(packet):
+        types.add(packet[at + length_bytes] & _NAL_TYPE_BITS)
+        at += length_bytes + int.from_bytes(packet[at : at + length_bytes], "big")
+    return types
 
 
 class PacketIndex:
@@ -121,6 +141,11 @@ class PacketIndex:
             elif key_pts is not None and packet.pts is not None and packet.pts < key_pts:
                 return True
         return False
+
+    @property
+    def has_partial_refreshes(self) -> bool:
+        """True when a key packet does not cut off all reference to pictures before it."""
+        return not all(packet.is_full_refresh for packet in self.packets)
 
     @property
     def has_hidden_packets(self) -> bool:

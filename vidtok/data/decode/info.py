@@ -59,7 +59,10 @@ class Orientation:
     @classmethod
     def of(cls, frame: VideoFrame) -> "Orientation":
         """Read a frame's display matrix, which sends a stored point (x, y) to (a x + c y, b x + d y)."""
-        side_data = frame.side_data.get("DISPLAYMATRIX")
+        # PyAV ties a frame to its side data in a cycle, which would keep the whole picture in memory until the
+        # garbage collector comes by. So the matrix is read off a copy of four pixels.
+        copy = frame.reformat(width=2, height=2, format="gray", interpolation="POINT", threads=1)
+        side_data = copy.side_data.get("DISPLAYMATRIX")
         if side_data is None:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(side_data), dtype=np.int32)[:5].tolist()

@@ -70,7 +70,7 @@ class PyAVReader:
         self.source = VideoSource(path, Deadline(path, deadline_seconds))
         try:
             self.index, first = self._scan()
-            self.orientation = Orientation.of(first)
+            self.orientation = self._orientation_of(first)
             self._stored_size = first.width, first.height
             is_plain = self.index.doubt is None and not self.source.is_damaged
             self.info = self._describe(self.index.pts.tolist()) if is_plain else self._settle({})
@@ -110,12 +110,12 @@ class PyAVReader:
 
     def _scan(self) -> tuple[PacketIndex, VideoFrame]:
         """List all packets, decoding only until the first picture comes out."""
-        source, codec = self.source, self.source.codec
+        source, codec, extradata = self.source, self.source.codec, self.source.extradata
         facts: list[PacketFacts] = []
         pictures: list[VideoFrame] = []
         for packet in source.packets():
             if packet is not None:
-                facts.append(PacketFacts.of(packet, codec))
+                facts.append(PacketFacts.of(packet, codec, extradata))
             pictures = pictures or source.decode(packet)
         if not pictures:
             raise DecodeError(
@@ -123,6 +123,12 @@ class PyAVReader:
                 "copy or download it again, or leave it out"
             )
         return PacketIndex(facts, container=source.format, codec=codec, field_order=source.field_order), pictures[0]
+
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        try:
+            return Orientation.of(frame)
+        except av.FFmpegError as error:
+            raise self._conversion_error(frame, error) from error
 
     def _describe(self, pts: list[int | None]) -> VideoInfo:
         """The video's facts, given its frames' presentation times in output order."""
@@ -236,8 +242,11 @@ class PyAVReader:
         try:
             scaled = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
         except av.FFmpegError as error:
-            raise DecodeError(
-                f"{self.source.path}: its {frame.format.name} pictures cannot become RGB ({error.strerror}); "
-                "re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
-            ) from error
+            raise self._conversion_error(frame, error) from error
         picture[:] = self.orientation.apply(scaled.to_ndarray())
+
+    def _conversion_error(self, frame: VideoFrame, error: av.FFmpegError) -> DecodeError:
+        return DecodeError(
+            f"{self.source.path}: its {frame.format.name} pictures cannot be converted ({error.strerror}); "
+            "re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
+        )

@@ -74,6 +74,11 @@ class VideoSource:
         return self._stream.codec_context.codec.canonical_name
 
     @property
+    def extradata(self) -> bytes | None:
+        """The codec's global header."""
+        return self._stream.codec_context.extradata
+
+    @property
     def pixel_format(self) -> str:
         """FFmpeg's name of the stored pixel format, such as ``yuv420p``."""
         return self._stream.codec_context.pix_fmt or "unknown"

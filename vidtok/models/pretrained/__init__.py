@@ -7,13 +7,15 @@ without a reason.
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from vidtok.config import ModelConfig, from_tree
-from vidtok.errors import WeightsError
+from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.checkpoint import fetch, load_weights, save_pretrained
@@ -80,21 +82,25 @@ def load_foreign(
         ConfigError: a wish that no model can fulfil.
     """
     where = str(source)
-    files = read_files(fetch(where), where)
-    files = _without_wrappers(files)
+    files = _without_wrappers(read_files(fetch(source), where))
     foreign = _format_of(files, source_format).read(files, hints)
-    wish = Wish(backbone, num_frames, image_size, tubelet, inflate, num_classes)
-    target = wished_backbone(foreign, wish, where)
-    clip, protocol = wished_clip(foreign, target, wish)
-    adapted = adapt(foreign, target, clip, wish)
+    _check_heads(foreign, where)
     count = num_classes or foreign.num_classes
     if count is None:
         raise WeightsError(f"{where}: it has no classifier; give num_classes for a new one")
+    wish = Wish(backbone, num_frames, image_size, tubelet, inflate, num_classes)
+    target = wished_backbone(foreign, wish, where)
+    clip, protocol = wished_clip(foreign, target, wish)
     config = from_tree(ModelConfig, {"backbone": target.model_dump(), "num_classes": count})
-    model, new = _build(lambda: build_model(config, clip, num_classes=count, eval_protocol=protocol), adapted, where)
+    make = partial(build_model, config, clip, num_classes=count, eval_protocol=protocol)
+    with torch.device("meta"):
+        ghost = make()
+    adapted = adapt(foreign, target, clip, wish)
+    model, new = _fill(ghost, make, adapted, where)
     model.class_names, note = _agree_on_names(class_names, foreign, count, where)
-    report = _report(where, foreign, adapted, new, model, note)
-    return model.eval(), report
+    beside = ", ".join(sorted(files.extras))
+    notes = [note, f"beside the weights and not used: {beside}" if beside else None]
+    return model.eval(), _report(where, foreign, adapted, new, model, notes)
 
 
 def convert(
@@ -140,8 +146,7 @@ def convert(
 
 def _without_wrappers(files: Files) -> Files:
     """Names without what DataParallel and training scripts put in front of them."""
-    tensors = strip_prefix(files.tensors, ("module.", "model."))
-    return Files(files.where, tensors, files.config, files.processor, files.extras, files.wrapper)
+    return replace(files, tensors=strip_prefix(files.tensors, ("module.", "model.")))
 
 
 def _format_of(files: Files, name: str | None) -> Format:
@@ -152,27 +157,38 @@ def _format_of(files: Files, name: str | None) -> Format:
     for candidate in FORMATS.values():
         if candidate.matches(files):
             return candidate
+    if "vidtok" in files.extras:
+        raise WeightsError(f"{files.where}: a vidtok training checkpoint; give its name the ending .ckpt")
     some = sorted(files.tensors)[0] if files.tensors else "no tensor at all"
     told = files.config.get("model_type")
     kind = f"a '{told}' model" if told else f"of a model with the tensor '{some}'"
     raise WeightsError(f"{files.where}: {kind}, which is none that is known: {', '.join(FORMATS)}")
 
 
-def _build(make: Callable[[], VideoModel], adapted: Adapted, where: str) -> tuple[VideoModel, dict[str, str]]:
+def _check_heads(foreign: Foreign, where: str) -> None:
+    """Raises WeightsError when the file's own settings do not describe a model."""
+    try:
+        _ = foreign.backbone.shape
+    except ConfigError as error:
+        raise WeightsError(f"{where}: its settings do not describe a model: {error}") from None
+
+
+def _fill(
+    ghost: VideoModel, make: Callable[[], VideoModel], adapted: Adapted, where: str
+) -> tuple[VideoModel, dict[str, str]]:
     """(model with the adapted weights, new parameters). What may be new starts as a fresh model's."""
-    with torch.device("meta"):
-        model = make()
     new = {}
-    for name in sorted(model.state_dict().keys() - adapted.weights.keys()):
+    for name in sorted(ghost.state_dict().keys() - adapted.weights.keys()):
         reason = next((reason for pattern, reason in adapted.new.items() if re.fullmatch(pattern, name)), None)
         if reason is None:
-            raise WeightsError(f"{where}: it has nothing for the parameter '{name}' of {model.config.backbone.kind}")
+            raise WeightsError(f"{where}: it has nothing for the parameter '{name}' of {ghost.config.backbone.kind}")
         new[name] = reason
-    if new:
-        model = make()
-        fresh = model.state_dict()
-        adapted.weights |= {name: fresh[name].clone() for name in new}
-    load_weights(model, adapted.weights, where)
+    if not new:
+        load_weights(ghost, adapted.weights, where)
+        return ghost, new
+    model = make()
+    fresh = model.state_dict()
+    load_weights(model, adapted.weights | {name: fresh[name].clone() for name in new}, where)
     return model, new
 
 
@@ -201,7 +217,7 @@ def kinetics_note(names: tuple[str, ...] | None) -> str | None:
 
 
 def _report(
-    where: str, foreign: Foreign, adapted: Adapted, new: dict[str, str], model: VideoModel, note: str | None
+    where: str, foreign: Foreign, adapted: Adapted, new: dict[str, str], model: VideoModel, notes: list[str | None]
 ) -> ConversionReport:
     clip, kind = model.preprocessing, model.config.backbone.kind
     names = model.state_dict().keys()
@@ -213,5 +229,5 @@ def _report(
         adapted={name: adapted.changed[name] for name in names if name in adapted.changed},
         new=new,
         unused=adapted.unused,
-        notes=(*foreign.notes, *adapted.notes, *([note] if note else [])),
+        notes=(*foreign.notes, *adapted.notes, *(note for note in notes if note)),
     )

@@ -52,7 +52,7 @@ def matches_image(files: Files) -> bool:
 
 def read(files: Files, hints: Hints) -> Foreign:
     """Translate a scenic ViViT; which of the four models it is follows from its names. Raises WeightsError."""
-    ledger = Ledger(files.tensors, files.where)
+    ledger, notes = Ledger(files.tensors, files.where), ()
     _read_kernel(ledger)
     factorised = any(key.startswith("SpatialTransformer/") for key in ledger.left)
     shape = _read_encoder(ledger, "SpatialTransformer" if factorised else "Transformer", "positions", "encoder")
@@ -60,6 +60,7 @@ def read(files: Files, hints: Hints) -> Foreign:
         kind, fields = ViViTFEConfig, {"temporal_depth": _read_temporal(ledger)}
     elif "temporal_attn.qkv.weight" in {name.split(".", 3)[-1] for name in ledger.weights}:
         kind, fields = ViViTFSAConfig, {}
+        notes = ("attention along time, then space, as by default in scenic: the file does not say",)
     else:
         kind, fields = _plain_kind(ledger, hints)
     if "positions.cls_token" not in ledger.weights:
@@ -68,7 +69,7 @@ def read(files: Files, hints: Hints) -> Foreign:
     _, _, tubelet, patch, _ = ledger.weights["patch_embed.proj.weight"].shape
     backbone = kind(patch=patch, tubelet=tubelet, **shape, **fields)
     clip, protocol = _clip(ledger, hints, patch, tubelet, factorised=factorised)
-    return Foreign(SCENIC, backbone, clip, protocol, **ledger.close())
+    return Foreign(SCENIC, backbone, clip, protocol, **ledger.close(), notes=notes)
 
 
 def _plain_kind(ledger: Ledger, hints: Hints) -> tuple[Any, dict[str, Any]]:

@@ -20,7 +20,7 @@ from vidtok.models.pretrained.source import Files
 SAFE_GLOBALS = [argparse.Namespace]
 """Beyond tensors and plain values: DeiT and EViT files hold their command line as a Namespace of plain values."""
 
-WRAPPERS = ("model_state", "model", "module", "state_dict", "params")
+WRAPPERS = ("params", "model_state", "model", "module", "state_dict")
 """Entries of a file that hold the weights, in the order in which they are looked for."""
 
 
@@ -131,7 +131,7 @@ def unwrap(tree: Mapping[str, Any], where: str) -> tuple[dict[str, Tensor], str 
         wrapper, weights = "optimizer/target", tree["optimizer"]["target"]
         extras = {key: value for key, value in tree.items() if key != "optimizer"} | {"optimizer/state": None}
     else:
-        wrapper = next((name for name in WRAPPERS if isinstance(tree.get(name), Mapping)), None)
+        wrapper = next((name for name in WRAPPERS if isinstance(tree.get(name), Mapping) and tree[name]), None)
         if wrapper is not None:
             weights = tree[wrapper]
             extras = {key: value for key, value in tree.items() if key != wrapper}

@@ -106,8 +106,8 @@ def _read_head(ledger: Ledger) -> tuple[str, ...]:
 
 
 def _pretrained(files: Files) -> dict[str, Any]:
-    """timm's own description of the preprocessing, from a hub folder."""
-    return files.config.get("pretrained_cfg") or {}
+    """timm's own description of the preprocessing, from a hub folder; older ones have no part of its own for it."""
+    return files.config.get("pretrained_cfg") or files.config
 
 
 def _with_timm_heads(hints: Hints, config: dict[str, Any]) -> Hints:
