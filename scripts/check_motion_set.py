@@ -70,7 +70,13 @@ def clip_features(path: Path) -> np.ndarray:
 def split_features(paths: list[Path]) -> Tensor:
     """Pooled features of many clips, [3, n, F]."""
     with ThreadPoolExecutor() as pool:
-        pictures = torch.from_numpy(np.stack(list(pool.map(clip_features, paths), )))  # [n, 3, 3, H, W]
+        pictures = torch.from_numpy(
+            np.stack(
+                list(
+                    pool.map(clip_features, paths),
+                )
+            )
+        )  # [n, 3, 3, H, W]
     pooled = F.adaptive_avg_pool2d(pictures.flatten(0, 2)[None], POOLED_SIDE)[0]
     return pooled.reshape(len(paths), len(FEATURES), -1).transpose(0, 1)
 

@@ -16,9 +16,7 @@ from vidtok.data.motion import (
 from vidtok.errors import ConfigError
 
 # Nothing moves but the actors, and the background is grey: what a clip shows can be measured.
-BARE = MotionOptions(
-    num_sprites=2, sprite_radius=(0.08, 0.1), background_contrast=0, background_drift=0, wobble=0
-)
+BARE = MotionOptions(num_sprites=2, sprite_radius=(0.08, 0.1), background_contrast=0, background_drift=0, wobble=0)
 SIZE = 96
 NUM_CLIPS = 6
 
@@ -49,7 +47,9 @@ def actors(clip: np.ndarray) -> np.ndarray:
 def clockwise_turn(clip: np.ndarray, place: np.ndarray, radius: float) -> float:
     """Turn [degrees] about ``place`` (x, y): the rotation that best maps the ring of each frame to the next one's."""
     angles = np.deg2rad(np.arange(0, 360, 3))
-    rings = [place[:, None] + share * radius * np.array([np.cos(angles), np.sin(angles)]) for share in (0.35, 0.5, 0.65)]
+    rings = [
+        place[:, None] + share * radius * np.array([np.cos(angles), np.sin(angles)]) for share in (0.35, 0.5, 0.65)
+    ]
     x, y = np.rint(np.concatenate(rings, axis=1)).astype(int).clip(0, SIZE - 1)
     profiles = clip[:, y, x].reshape(len(clip), len(rings), len(angles), 3).astype(float)
     shifts = np.arange(-10, 11)
@@ -68,7 +68,9 @@ def recognise(clip: np.ndarray) -> str:
     place = np.array([[axis[frame].mean() for axis in grid] for frame in mask])  # [T, 2] (x, y)
     dx, dy = place[-1] - place[0]
     if max(abs(dx), abs(dy)) > 0.2 * SIZE:
-        return ("move_right" if dx > 0 else "move_left") if abs(dx) > abs(dy) else ("move_down" if dy > 0 else "move_up")
+        return (
+            ("move_right" if dx > 0 else "move_left") if abs(dx) > abs(dy) else ("move_down" if dy > 0 else "move_up")
+        )
     spread = [np.sqrt(sum(axis[frame].var() for axis in grid)) for frame in (mask[0], mask[-1])]
     growth, widening = area[-1] / area[0], spread[-1] / spread[0]
     if max(growth, 1 / growth) > 2.5:

@@ -175,6 +175,12 @@ def reference_frames(path: Path, wanted: Collection[int] | None = None) -> tuple
     return count, frames
 
 
+def psnr(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Peak signal-to-noise ratio [dB] of the worst pair of pictures [T, H, W, 3]."""
+    error = ((ours.astype(np.float32) - theirs) ** 2).mean(axis=(1, 2, 3)).max()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
 VFR_TIMES = tuple(np.cumsum([0, *[1, 1, 7, 2, 1, 30, 1, 3, 3, 12] * 3])[:NUM_FRAMES].tolist())
 """Uneven presentation times in 1 / RATE seconds."""
 

@@ -1,5 +1,6 @@
 """Windows of long videos."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_windows_without_gaps_cover_the_whole_video_and_only_the_last_reaches_it
     assert found[0][0] == 0
     assert found[-1][1] >= info.duration_seconds - 0.5 / info.fps
     assert all(end < info.duration_seconds - 0.5 / info.fps for _, end in found[:-1])
-    assert all(later[0] <= earlier[1] + 1e-9 for earlier, later in zip(found, found[1:]))
+    assert all(later[0] <= earlier[1] + 1e-9 for earlier, later in pairwise(found))
 
 
 def test_windows_start_a_stride_apart_and_a_gap_may_hold_the_end() -> None:

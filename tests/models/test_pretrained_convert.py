@@ -11,7 +11,7 @@ from tests.models.test_pretrained_hf import LIBRARY, SIZES, perturbed, saved
 from tests.models.test_pretrained_official import deit_weights
 from vidtok.data.transforms import normalise
 from vidtok.errors import WeightsError
-from vidtok.models.checkpoint import load
+from vidtok.models.checkpoint import load, read_safetensors
 from vidtok.models.pretrained import Hints, convert, load_foreign
 from vidtok.models.pretrained.hf import fed_range
 from vidtok.models.pretrained.report import fold
@@ -157,8 +157,6 @@ def test_a_cached_hub_model_loads_offline(weights: str, tmp_path: Path, monkeypa
     folder = saved(tmp_path / "src")
     want = load(folder).state_dict()
     if weights == "pytorch_model.bin":
-        from vidtok.models.checkpoint import read_safetensors
-
         torch.save(read_safetensors(folder / "model.safetensors"), folder / weights)
         (folder / "model.safetensors").unlink()
     fake_hub(tmp_path / "home", "google/vivit-b-16x2-kinetics400", folder)

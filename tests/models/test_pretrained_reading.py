@@ -57,14 +57,15 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(how: str, tmp_path: Path
         path.write_bytes(pickle.dumps({"state_dict": Malicious(marker)}))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how != "old torch")
-    one_line(
-        path, "refused, because it would run or make 'posix.mkdir'|refused, because it would run or make 'nt.mkdir'"
-    )
+    # pickle's newer protocols stop at the first instruction that torch's reader does not know
+    why = "damaged or no plain torch file" if how == "bare pickle" else "it would run or make '(posix|nt).mkdir'"
+    one_line(path, f"refused, because .*{why}")
     assert not marker.exists()
-    with path.open("rb") as file:
-        if how == "bare pickle":  # the file is not a dud: unpickling it freely does create the marker
-            pickle.load(file)
-            assert marker.exists()
+    if how == "bare pickle":  # the files are no duds: unpickled freely, they do create the marker
+        pickle.loads(path.read_bytes())
+    else:
+        torch.load(path, weights_only=False)
+    assert marker.exists()
 
 
 def test_a_malicious_pickle_in_a_folder_is_refused(tmp_path: Path):
@@ -210,8 +211,6 @@ def test_a_config_that_belongs_to_other_weights_fails(vivit: Path):
 
 
 def test_a_width_without_usual_heads_needs_them(tmp_path: Path):
-    from tests.models.tiny import tiny_model
-
     flat = {
         key.replace("encoder.norm", "norm").replace("encoder.", "").replace("positions.", ""): value
         for key, value in tiny_model("vit").state_dict().items()

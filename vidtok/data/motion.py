@@ -62,7 +62,9 @@ class MotionOptions:
                 raise ConfigError(f"motion option {name} is {getattr(self, name)}: give a value in [{low}, {high}]")
         smallest, largest = self.sprite_radius
         if not 0 < smallest <= largest <= 0.25:
-            raise ConfigError(f"motion option sprite_radius is {self.sprite_radius}: give 0 < smallest <= largest <= 0.25")
+            raise ConfigError(
+                f"motion option sprite_radius is {self.sprite_radius}: give 0 < smallest <= largest <= 0.25"
+            )
 
 
 DIFFICULTIES: dict[str, MotionOptions] = {

@@ -67,7 +67,7 @@ def write_motion_set(
         frames: frames per clip, at least 8.
         fps: frames per second, at least 1.
         difficulty: name in DIFFICULTIES, or options of your own.
-        processes: clips drawn at a time; None: as many as there are cores for this process.
+        processes: clips written at a time, at least 1; None: as many as there are cores for this process.
         on_clip: called with (clips written, all clips) after each clip, in the calling process.
 
     Raises:
@@ -78,6 +78,8 @@ def write_motion_set(
     _require("size", size, at_least=32, multiple_of=2)
     _require("frames", frames, at_least=8)
     _require("fps", fps, at_least=1)
+    processes = num_cores() if processes is None else processes
+    _require("processes", processes, at_least=1)
     options = _options(difficulty)
     made_by = {"schema": SCHEMA, "clips": clips, "seed": seed, "size": size, "frames": frames, "fps": fps}
     receipt = json.dumps(made_by | {"options": asdict(options)}, indent=2) + "\n"
@@ -89,7 +91,7 @@ def write_motion_set(
     }
     for split in SPLITS:
         (out / "videos" / split).mkdir(parents=True, exist_ok=True)
-    _write_videos([job for split in SPLITS for job in jobs[split]], processes or num_cores(), on_clip)
+    _write_videos([job for split in SPLITS for job in jobs[split]], processes, on_clip)
     for split in SPLITS:
         lines = (f"{job.path.relative_to(out).as_posix()} {job.label}\n" for job in jobs[split])
         (out / f"{split}.csv").write_text("".join(lines), encoding="utf-8")

@@ -110,6 +110,7 @@ def evaluate(
         DataError: class names disagree; no video could be read.
     """
     names = match_classes(model, manifest)
+    paired = _pair_indices(pairs, names)
     settings = tuple(budgets) or (model.budget,)
     costs = tuple(_cost(model, budget) for budget in settings)
     dataset = ViewDataset(
@@ -143,7 +144,7 @@ def evaluate(
         errors=tuple(sample["error"] for sample in samples),
         decoders=dict(decoders),
         costs=costs,
-        pairs=_pair_indices(pairs, names),
+        pairs=paired,
         headline=settings.index(model.budget) if model.budget in settings else 0,
         receipt=receipt(compute=compute, seed=seed, decoders=decoders, data=manifest),
     )

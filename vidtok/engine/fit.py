@@ -139,6 +139,7 @@ def _make_trainer(
         accumulate_grad_batches=accumulation(recipe),
         gradient_clip_val=train.clip_grad,
         check_val_every_n_epoch=train.val_every,
+        limit_val_batches=1.0 if data.val_manifest else 0,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

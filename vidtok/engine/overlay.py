@@ -62,7 +62,7 @@ def _labelled_frames(reader: Reader, answers: Sequence[dict[str, Any]]) -> Itera
     for number, frame in enumerate(_frames(reader)):
         latest = int(np.searchsorted(starts, reader.info.pts_seconds[number], side="right")) - 1
         if latest not in strips:
-            strips = {latest: _label_strip(answers[latest], width=frame.shape[1])}
+            strips = {latest: _label_strip(answers[latest], *frame.shape[:2])}
         yield _even(_draw(frame, strips[latest]))
 
 
@@ -85,12 +85,13 @@ def _even(frame: np.ndarray) -> np.ndarray:
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _label_strip(answer: dict[str, Any], *, width: int) -> np.ndarray:
-    """White text on nothing: float32 [h, width] in [0, 1], one line per class."""
+def _label_strip(answer: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """White text on nothing: float32 [h, width] in [0, 1], one line per class, in at most half of the picture."""
     from PIL import Image, ImageDraw, ImageFont
 
     size = max(width // 30, 11)
-    lines = [f"{100 * row['score']:3.0f} %  {row['label']}" for row in answer["top"][:_LINES]]
+    num_lines = min(max(int((0.5 * height / size - 0.7) / 1.5), 1), _LINES)
+    lines = [f"{100 * row['score']:.0f} %  {row['label']}" for row in answer["top"][:num_lines]]
     picture = Image.new("L", (width, round(size * (1.5 * len(lines) + 0.7))))
     font = ImageFont.load_default(size)
     for number, line in enumerate(lines):

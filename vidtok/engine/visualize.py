@@ -6,7 +6,7 @@ Functions return a Figure; ``save`` and ``to_png`` turn it into a file or bytes.
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch.nn import functional as F
@@ -29,11 +29,11 @@ _SHEET_DPI = 144
 _POINTS_PER_UNIT = 0.72  # a sheet is laid out in units of 1/100 inch
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float, *, layout: Literal["constrained", "none"] = "constrained") -> "Figure":
     """An empty white figure; sizes in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    return Figure(figsize=(width, height), facecolor="white", layout=layout)
 
 
 def to_png(figure: "Figure", *, dpi: int = 110) -> bytes:
@@ -74,7 +74,7 @@ def contact_sheet(video: VideoViews, result: dict[str, Any], *, num_crops: int =
     top = 4 * _MARGIN
     width = 2 * _MARGIN + grid_width + _MARGIN + _PANEL
     height = max(top + num_clips * clip_height + _MARGIN // 2, top + 44 * len(result["top"]) + 2 * _MARGIN)
-    figure = new_figure(width / 100, height / 100)
+    figure = new_figure(width / 100, height / 100, layout="none")
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     page.axis("off")
     _draw_heading(page, video, result)

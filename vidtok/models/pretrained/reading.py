@@ -4,6 +4,7 @@ import argparse
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,11 +107,13 @@ def load_tree(path: Path) -> dict[str, Any]:
 def load_pickle(path: Path) -> dict[str, Any]:
     """A torch file, old or new, of tensors and plain values only. Raises WeightsError for anything else."""
     try:
-        with torch.serialization.safe_globals(SAFE_GLOBALS):
+        with torch.serialization.safe_globals(SAFE_GLOBALS), warnings.catch_warnings():
+            # files that other tools wrote use newer pickle protocols; what cannot be read is an error below
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it would run or make '{wanted[1]}'" if wanted else first_line(error)
+        reason = f"it would run or make '{wanted[1]}'" if wanted else "it is damaged or no plain torch file"
         raise WeightsError(
             f"{path}: refused, because {reason}: only tensors and plain values are loaded; ask for a safetensors file"
         ) from None

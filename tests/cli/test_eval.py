@@ -1,0 +1,91 @@
+"""``vidtok eval`` as a user runs it: real processes, exit codes, files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_infer import vidtok
+from tests.engine.cases import named_model, write_set
+from vidtok.models.checkpoint import save_pretrained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``checkpoint/`` and ``set/test.csv`` with its videos, one of them unreadable and one absent."""
+    folder = tmp_path_factory.mktemp("work")
+    save_pretrained(named_model(), folder / "checkpoint")
+    write_set(folder / "set")
+    return folder
+
+
+EVAL = ("eval", "--checkpoint", "checkpoint", "--device", "cpu", "--data", "set/test.csv", "data.max_missing=0.5")
+
+
+def test_a_list_is_scored_at_several_budgets_and_the_table_carries_the_protocol(folder: Path) -> None:
+    done = vidtok(folder, *EVAL, "--budgets", "1x1,3x3", "--out", "first", "--workers", "2", "--min-top1", "0")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 6 videos scored, 1 unreadable, 1 missing" in done.stdout
+    assert "test/top1@2x3" in done.stdout and "within pairs" in done.stdout  # the checkpoint's own 2x3 views
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["1x1", "3x3"]
+    assert "broken.mp4" in done.stderr and "\033" not in done.stdout + done.stderr
+    files = {file.name for file in (folder / "first").iterdir()}
+    assert files == {
+        "metrics.json",
+        "predictions.jsonl",
+        "scores.npy",
+        "per_class.csv",
+        "confusion.csv",
+        "report.html",
+    }
+
+
+def test_json_is_the_content_of_metrics_json_and_a_threshold_that_is_not_reached_exits_with_7(folder: Path) -> None:
+    done = vidtok(folder, *EVAL, "--json", "--views", "1x1", "--min-top1", "1", "eval.average=probs")
+    assert done.returncode == 7
+    found = json.loads(done.stdout)
+    assert found == json.loads((folder / "eval" / "metrics.json").read_text())
+    assert found["schema"] == "vidtok.eval/1" and found["protocol"] == "1x1" and found["average"] == "probs"
+    assert found["top1"] < 1
+    assert done.stderr.splitlines()[-1].startswith("error: top-1 at 1x1 is ")
+
+
+def test_class_names_that_disagree_exit_with_3_and_the_first_of_them(folder: Path) -> None:
+    (folder / "other.txt").write_text("run\nsleep\nstand up\n")
+    done = vidtok(folder, *EVAL, "--classes", "other.txt")
+    assert done.returncode == 3
+    assert "'sleep'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["eval", "--data", "set/test.csv"], 2, "--checkpoint"),
+        (["eval", "--checkpoint", "checkpoint", "--run", "runs/x"], 2, "--checkpoint"),
+        (["eval", "--checkpoint", "absent", "--data", "set/test.csv"], 4, "absent"),
+        (["eval", "--checkpoint", "checkpoint"], 3, "data.test"),
+        (["eval", "--checkpoint", "checkpoint", "--data", "absent.csv"], 3, "absent.csv"),
+        (["eval", "--checkpoint", "checkpoint", "eval.clip=3"], 2, "did you mean 'clips'"),
+        (["eval", "--checkpoint", "checkpoint", "--config", "absent"], 2, "absent"),
+        (["eval", "--checkpoint", "checkpoint", "--min-top1", "70"], 2, "0<=x<=1"),
+        (["eval", "--checkpoint", "checkpoint", "--data", "set/test.csv"], 3, "missing"),
+    ],
+)
+def test_mistakes_exit_with_their_code(folder: Path, arguments: list[str], code: int, words: str) -> None:
+    done = vidtok(folder, *arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_run_folder_brings_its_config_and_keeps_the_results(folder: Path) -> None:
+    run = folder / "runs" / "x"
+    save_pretrained(named_model(), run)
+    (run / "config.yaml").write_text(
+        "data: {test: set/test.csv, max_missing: 0.5, workers: 0}\n"
+        "clip: {frames: 4, size: 64}\neval: {clips: 1, crops: 1}\nrun: {device: cpu}\n"
+    )
+    done = vidtok(folder, "eval", "--run", "runs/x")
+    assert done.returncode == 0, done.stderr
+    assert "test/top1@1x1" in done.stdout
+    assert "warning: clip.size=64 has no effect" in done.stderr
+    assert (run / "eval" / "report.html").is_file()

@@ -1,0 +1,178 @@
+"""``vidtok infer`` as a user runs it: real processes, exit codes, formats."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.data.videos import write_counter
+from tests.engine.cases import NAMES, named_model
+from vidtok.cli.output import find_writer
+from vidtok.errors import ConfigError
+from vidtok.models.checkpoint import save_pretrained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``checkpoint/``, ``videos/{a,b,broken}.mp4``."""
+    folder = tmp_path_factory.mktemp("work")
+    save_pretrained(named_model(), folder / "checkpoint")
+    write_counter(folder / "videos" / "a.mp4", frames=20)
+    write_counter(folder / "videos" / "b.mp4", frames=28)
+    (folder / "videos" / "broken.mp4").write_text("not a video")
+    return folder
+
+
+def vidtok(folder: Path, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in ``folder``, where ``checkpoint`` is the default one."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "vidtok", *arguments],
+        cwd=folder,
+        env=os.environ | {"VIDTOK_CHECKPOINT": "checkpoint", "OMP_NUM_THREADS": "1"} | env,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_folder_with_a_broken_video_gives_all_results_and_exit_0(folder: Path) -> None:
+    done = vidtok(folder, "infer", "videos", "--format", "json", "--topk", "2")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema"] == "vidtok.infer/1"
+    a, b, broken = document["results"]
+    assert [Path(result["path"]).name for result in (a, b, broken)] == ["a.mp4", "b.mp4", "broken.mp4"]
+    assert a["num_frames"] == 20 and b["num_frames"] == 28 and len(a["top"]) == 2
+    assert len(a["frames"]) == 2 and a["top"][0]["label"] in NAMES
+    assert broken["error"].startswith("videos/broken.mp4: ") and broken["top"] == []
+    assert done.stderr == "1 of the videos could not be read; their results hold the cause\n"
+
+
+def test_one_video_as_a_table_with_its_pictures(folder: Path) -> None:
+    done = vidtok(folder, "infer", "videos/a.mp4", "--contact-sheet", "sheet.png", "--overlay", "o.mp4")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "" and "\033" not in done.stdout
+    first, *rows = done.stdout.splitlines()
+    assert first == "videos/a.mp4  0.0-2.5 s of 20 frames at 8 fps"
+    assert len(rows) == 3 and all("%" in row for row in rows)
+    assert Image.open(folder / "sheet.png").size[0] > 500
+    assert (folder / "o.mp4").stat().st_size > 1000
+
+
+def test_paths_from_standard_input_stream_as_json_lines(folder: Path) -> None:
+    windows = ["--window", "2s", "--stride", "1500ms"]
+    done = vidtok(folder, "infer", "-", "--format", "jsonl", "--budget", "1x1", *windows, stdin="videos/b.mp4\n")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(result["start_s"], result["end_s"]) for result in results] == [(0.0, 2.0), (1.5, 3.5)]
+
+
+@pytest.mark.parametrize("name", ["videos/broken.mp4", "absent.mp4"])
+def test_a_single_unreadable_video_exits_with_3_and_one_line(folder: Path, name: str) -> None:
+    done = vidtok(folder, "infer", name, "--format", "jsonl")
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: {name}: ") and done.stderr.count("\n") == 1
+    assert json.loads(done.stdout)["error"]
+
+
+def test_when_no_video_can_be_read_the_exit_code_is_3_and_one_line_says_so(folder: Path) -> None:
+    done = vidtok(folder, "infer", "videos/broken.mp4", "absent.mp4")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: none of 2 videos could be read; the first: videos/broken.mp4: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_checkpoint_that_is_none_exits_with_4(folder: Path) -> None:
+    for checkpoint in ("absent", "videos", "videos/broken.mp4"):
+        done = vidtok(folder, "infer", "videos/a.mp4", "--checkpoint", checkpoint)
+        assert done.returncode == 4
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and checkpoint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["videos/a.mp4", "--format", "xml"], "table, json, jsonl, csv, vtt"),
+        (["videos/a.mp4", "--views", "3"], "4x3"),
+        (["videos/a.mp4", "--window", "soon"], "2s, 500ms"),
+        (["videos/a.mp4", "--stride", "1s"], "--window"),
+        (["videos/a.mp4", "--budget", "many"], "5x5"),
+        (["videos", "--overlay", "o.mp4"], "one video"),
+        (["videos/a.mp4", "--no-such-option"], "No such option"),
+    ],
+)
+def test_wrong_usage_exits_with_2_before_the_checkpoint_is_read(folder: Path, arguments: list[str], words: str) -> None:
+    done = vidtok(folder, "infer", *arguments, VIDTOK_CHECKPOINT="absent")
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_budget_that_the_model_does_not_take_exits_with_2(folder: Path) -> None:
+    done = vidtok(folder, "infer", "videos/a.mp4", "--budget", "9x9")
+    assert done.returncode == 2
+    assert "9x9" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_a_network_the_default_checkpoint_exits_with_4_and_two_ways_out(folder: Path) -> None:
+    env = {"VIDTOK_CHECKPOINT": "", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
+    done = vidtok(folder, "infer", "videos/a.mp4", **env)
+    assert done.returncode == 4
+    assert "hf download" in done.stderr and "--checkpoint" in done.stderr and done.stderr.count("\n") == 1
+
+
+RESULTS = [
+    {
+        "path": "a, b.mp4",
+        "start_s": 0.0,
+        "end_s": 3661.5,
+        "top": [{"label": "x <y> & z", "score": 0.75}, {"label": "w", "score": 0.25}],
+        "frames": [[0, 1]],
+        "decoder": "pyav",
+        "num_frames": 20,
+        "fps": 8.0,
+        "error": None,
+    },
+    {"path": "bad", "start_s": None, "end_s": None, "top": [], "frames": [], "error": "bad: is empty"}
+    | dict.fromkeys(("decoder", "num_frames", "fps")),
+]
+
+
+def written(form: str) -> str:
+    out = io.StringIO()
+    find_writer(form)(iter(RESULTS), out)
+    return out.getvalue()
+
+
+def test_json_and_json_lines_hold_the_results_unchanged() -> None:
+    assert json.loads(written("json"))["results"] == RESULTS
+    lines = [json.loads(line) for line in written("jsonl").splitlines()]
+    assert lines == [{"schema": "vidtok.infer/1", **result} for result in RESULTS]
+
+
+def test_csv_has_a_row_per_class_and_one_per_failure() -> None:
+    rows = list(csv.DictReader(io.StringIO(written("csv"))))
+    assert [(row["path"], row["rank"], row["label"]) for row in rows] == [
+        ("a, b.mp4", "1", "x <y> & z"),
+        ("a, b.mp4", "2", "w"),
+        ("bad", "", ""),
+    ]
+    assert rows[0]["score"] == "0.75" and rows[2]["error"] == "bad: is empty"
+
+
+def test_vtt_is_subtitles_with_clock_times() -> None:
+    text = written("vtt")
+    assert text.startswith("WEBVTT\n\n")
+    assert "\n00:00:00.000 --> 01:01:01.500\nx &lt;y&gt; &amp; z 75 %\nw 25 %\n" in text
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ConfigError, match="jsonl"):
+        find_writer("yaml")
