@@ -85,7 +85,7 @@ def fit(x: Tensor, y: Tensor, num_classes: int, weight_decay: float) -> tuple[Te
     """Weight [K, F] and bias [K] that minimise cross entropy + weight_decay / 2 * |weight|^2 on x [n, F], y [n]."""
     weight = torch.zeros(num_classes, x.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -3,14 +3,12 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.cli.run import exit_code, vidtok
 from tests.data.videos import write_counter
 from tests.engine.cases import NAMES, named_model
 from vidtok.cli.output import find_writer
@@ -27,19 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_counter(folder / "videos" / "b.mp4", frames=28)
     (folder / "videos" / "broken.mp4").write_text("not a video")
     return folder
-
-
-def vidtok(folder: Path, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in ``folder``, where ``checkpoint`` is the default one."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "vidtok", *arguments],
-        cwd=folder,
-        env=os.environ | {"VIDTOK_CHECKPOINT": "checkpoint", "OMP_NUM_THREADS": "1"} | env,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_a_folder_with_a_broken_video_gives_all_results_and_exit_0(folder: Path) -> None:
@@ -62,7 +47,8 @@ def test_one_video_as_a_table_with_its_pictures(folder: Path) -> None:
     first, *rows = done.stdout.splitlines()
     assert first == "videos/a.mp4  0.0-2.5 s of 20 frames at 8 fps"
     assert len(rows) == 3 and all("%" in row for row in rows)
-    assert Image.open(folder / "sheet.png").size[0] > 500
+    with Image.open(folder / "sheet.png") as picture:
+        assert picture.size[0] > 500
     assert (folder / "o.mp4").stat().st_size > 1000
 
 
@@ -74,26 +60,42 @@ def test_paths_from_standard_input_stream_as_json_lines(folder: Path) -> None:
     assert [(result["start_s"], result["end_s"]) for result in results] == [(0.0, 2.0), (1.5, 3.5)]
 
 
-@pytest.mark.parametrize("name", ["videos/broken.mp4", "absent.mp4"])
-def test_a_single_unreadable_video_exits_with_3_and_one_line(folder: Path, name: str) -> None:
-    done = vidtok(folder, "infer", name, "--format", "jsonl")
+def test_a_single_unreadable_video_exits_with_3_and_one_line(folder: Path) -> None:
+    done = vidtok(folder, "infer", "videos/broken.mp4", "--format", "jsonl")
     assert done.returncode == 3
-    assert done.stderr.startswith(f"error: {name}: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: videos/broken.mp4: ") and done.stderr.count("\n") == 1
     assert json.loads(done.stdout)["error"]
 
 
-def test_when_no_video_can_be_read_the_exit_code_is_3_and_one_line_says_so(folder: Path) -> None:
-    done = vidtok(folder, "infer", "videos/broken.mp4", "absent.mp4")
-    assert done.returncode == 3
-    assert done.stderr.startswith("error: none of 2 videos could be read; the first: videos/broken.mp4: ")
-    assert done.stderr.count("\n") == 1
+def test_when_no_video_can_be_read_the_exit_code_is_3_and_one_line_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = exit_code(folder, monkeypatch, "infer", "videos/broken.mp4", "absent.mp4", "--checkpoint", "checkpoint")
+    assert code == 3
+    line = capsys.readouterr().err
+    assert line.startswith("error: none of 2 videos could be read; the first: videos/broken.mp4: ")
+    assert line.count("\n") == 1
 
 
 def test_a_checkpoint_that_is_none_exits_with_4(folder: Path) -> None:
-    for checkpoint in ("absent", "videos", "videos/broken.mp4"):
-        done = vidtok(folder, "infer", "videos/a.mp4", "--checkpoint", checkpoint)
-        assert done.returncode == 4
-        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and checkpoint in done.stderr
+    done = vidtok(folder, "infer", "videos/a.mp4", "--checkpoint", "videos/broken.mp4")
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: videos/broken.mp4") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("checkpoint", ["absent", "videos"])
+def test_a_place_without_a_checkpoint_exits_with_4(
+    checkpoint: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(folder, monkeypatch, "infer", "videos/a.mp4", "--checkpoint", checkpoint) == 4
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1 and checkpoint in line
+
+
+def test_wrong_usage_of_the_real_command_exits_with_2_before_the_checkpoint_is_read(folder: Path) -> None:
+    done = vidtok(folder, "infer", "videos/a.mp4", "--views", "4x2", VIDTOK_CHECKPOINT="absent")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: views '4x2'") and done.stderr.count("\n") == 1 and done.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -104,21 +106,22 @@ def test_a_checkpoint_that_is_none_exits_with_4(folder: Path) -> None:
         (["videos/a.mp4", "--window", "soon"], "2s, 500ms"),
         (["videos/a.mp4", "--stride", "1s"], "--window"),
         (["videos/a.mp4", "--budget", "many"], "5x5"),
+        (["videos/a.mp4", "--budget", "9x9"], "9x9"),
+        (["videos/a.mp4", "--decoder", "vlc"], "pyav"),
         (["videos", "--overlay", "o.mp4"], "one video"),
         (["videos/a.mp4", "--no-such-option"], "No such option"),
     ],
 )
-def test_wrong_usage_exits_with_2_before_the_checkpoint_is_read(folder: Path, arguments: list[str], words: str) -> None:
-    done = vidtok(folder, "infer", *arguments, VIDTOK_CHECKPOINT="absent")
-    assert done.returncode == 2, done.stderr
-    assert words in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_budget_that_the_model_does_not_take_exits_with_2(folder: Path) -> None:
-    done = vidtok(folder, "infer", "videos/a.mp4", "--budget", "9x9")
-    assert done.returncode == 2
-    assert "9x9" in done.stderr and done.stderr.count("\n") == 1
+def test_wrong_usage_exits_with_2_and_says_what_is_allowed(
+    arguments: list[str],
+    words: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_code(folder, monkeypatch, "infer", "--checkpoint", "checkpoint", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert words in err and out == ""
 
 
 def test_without_a_network_the_default_checkpoint_exits_with_4_and_two_ways_out(folder: Path) -> None:

@@ -162,6 +162,14 @@ def test_a_file_name_may_look_like_a_protocol_or_a_pattern(
         assert probe(name).num_frames == 1
 
 
+def test_a_title_that_is_not_utf_8_does_not_matter(tmp_path: Path) -> None:
+    path = write(tmp_path / "titled.mp4", Encoding(options=x264(), title="TITLE"))
+    content = path.read_bytes()
+    assert content.count(b"TITLE") == 1
+    path.write_bytes(content.replace(b"TITLE", b"caf\xe9!"))
+    assert probe(path).num_frames == NUM_FRAMES
+
+
 def test_a_passed_deadline_is_a_decode_error(videos: Path) -> None:
     with pytest.raises(DecodeError, match=r"closed_gop\.mp4: not decoded within the deadline of 0 s"):
         decode_frames(videos / "closed_gop.mp4", everything, deadline_seconds=0)
@@ -181,16 +189,26 @@ def test_decord_that_is_not_installed_is_an_environment_fault(videos: Path, monk
 # --------------------------------------------------------------------------------------- conduct
 
 
-def test_closing_gives_the_file_back(videos: Path) -> None:
-    folder = Path("/proc/self/fd")
-    if not folder.is_dir():
+def test_closing_gives_the_file_back(videos: Path, tmp_path: Path) -> None:
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
         pytest.skip("needs /proc")
-    before = len(list(folder.iterdir()))
+
+    def times_open(path: Path) -> int:
+        return sum(os.path.realpath(link) == str(path.resolve()) for link in descriptors.iterdir())
+
     for name in ("closed_gop.mp4", "elementary.h264"):
         decode_frames(videos / name, everything)
-        with open_video(videos / name):
-            assert len(list(folder.iterdir())) == before + 1
-    assert len(list(folder.iterdir())) == before
+        assert times_open(videos / name) == 0
+        with open_video(videos / name) as reader:
+            assert times_open(videos / name) == 1
+        reader.close()
+        assert times_open(videos / name) == 0
+    truncated = Path(shutil.copy(videos / "closed_gop.mp4", tmp_path))
+    truncate(truncated, 0.5)
+    with pytest.raises(DecodeError):
+        probe(truncated)
+    assert times_open(truncated) == 0
 
 
 @pytest.mark.slow

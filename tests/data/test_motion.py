@@ -1,5 +1,7 @@
 """Laws of the motion classes, read off rendered pixels by a recogniser that shares no code with the renderer."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -53,8 +55,9 @@ def clockwise_turn(clip: np.ndarray, place: np.ndarray, radius: float) -> float:
     x, y = np.rint(np.concatenate(rings, axis=1)).astype(int).clip(0, SIZE - 1)
     profiles = clip[:, y, x].reshape(len(clip), len(rings), len(angles), 3).astype(float)
     shifts = np.arange(-10, 11)
-    pairs = zip(profiles[:-1], profiles[1:], strict=True)
-    errors = [[np.square(np.roll(now, shift, axis=1) - then).mean() for shift in shifts] for now, then in pairs]
+    errors = [
+        [np.square(np.roll(now, shift, axis=1) - then).mean() for shift in shifts] for now, then in pairwise(profiles)
+    ]
     return float(3 * shifts[np.argmin(errors, axis=1)].sum())
 
 

@@ -62,6 +62,7 @@ class Encoding:
     numbers: Sequence[int] = range(NUM_FRAMES)
     rotation: int = 0
     hflip: bool = False
+    title: str = ""
 
 
 def x264(parameters: str = "", **options: str) -> dict[str, str]:
@@ -75,6 +76,8 @@ def write(path: Path, encoding: Encoding) -> Path:
     width, height = encoding.size
     times = range(len(encoding.numbers)) if encoding.times is None else encoding.times
     with av.open(path, "w", format=encoding.format, container_options=encoding.container_options) as container:
+        if encoding.title:
+            container.metadata["title"] = encoding.title
         stream = container.add_stream(encoding.codec, rate=encoding.rate, options=dict(encoding.options))
         stream.width, stream.height, stream.pix_fmt = width, height, encoding.pixel_format
         stream.codec_context.time_base = Fraction(1, encoding.rate)

@@ -122,10 +122,18 @@ def test_the_default_checkpoint_is_the_environments_then_a_public_one(monkeypatc
     assert default_checkpoint().startswith("hf://")
 
 
-HARD_FILES = (
-    "audio_only.mp3 no_video_ttml.mp4 empty_0_bytes.webm invalid_nalu_h264.mp4 editlist_negative_pts_h264.mp4 "
-    "decord_video_90.mov vfr_slow_motion_h264.mp4 h264_1x1_yuv444.mp4 mpeg2_program_stream.ps anim_314x273.gif"
-).split()
+HARD_FILES = [
+    "audio_only.mp3",
+    "no_video_ttml.mp4",
+    "empty_0_bytes.webm",
+    "invalid_nalu_h264.mp4",
+    "editlist_negative_pts_h264.mp4",
+    "decord_video_90.mov",
+    "vfr_slow_motion_h264.mp4",
+    "h264_1x1_yuv444.mp4",
+    "mpeg2_program_stream.ps",
+    "anim_314x273.gif",
+]
 
 
 @pytest.mark.parametrize("files", [HARD_FILES, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])

@@ -23,7 +23,8 @@ def result_of(path: Path, **fields: Any) -> dict[str, Any]:
 
 
 def pixels_of(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def test_the_contact_sheet_shows_the_frames_that_were_sampled(tmp_path: Path) -> None:
@@ -39,8 +40,8 @@ def test_the_contact_sheet_shows_the_frames_that_were_sampled(tmp_path: Path) ->
     assert {f"{frame / 8:.2f} s" for frame in views.indices.ravel()} <= set(captions)
     assert "a $label_1" in captions and "75.0 %" in captions
     visualize.save_contact_sheet(views, result_of(video), tmp_path / "new" / "sheet.png", num_crops=3)
-    width, height = Image.open(tmp_path / "new" / "sheet.png").size
-    assert (width, height) == tuple(np.round(figure.get_size_inches() * 144).astype(int))
+    with Image.open(tmp_path / "new" / "sheet.png") as picture:
+        assert picture.size == pytest.approx(figure.get_size_inches() * 144, abs=1)
 
 
 def test_pictures_are_png_and_a_wrong_name_is_refused(tmp_path: Path) -> None:

@@ -45,13 +45,13 @@ def evaluate(
 
     chosen_views = parse_views(views) if views else None
     chosen_budgets = _parse_budgets(budgets) if budgets else None
-    model = load(checkpoint or run or "")
-    home = _run_folder(checkpoint or run or "")
+    source = checkpoint or run or ""
+    model, home = load(source), _run_folder(source)
     recipe = _resolve(model, config, home, overrides or [])
     recipe = _with_flags(
         recipe, data=data, root=root, classes=classes, views=chosen_views, budgets=chosen_budgets, workers=workers
     )
-    found, folder = _run(model, recipe, device=device, out=out or str((home or Path()) / "eval"))
+    found, folder = _run(model, recipe, source=source, device=device, out=out or str((home or Path()) / "eval"))
     print(json.dumps(found, indent=2) if as_json else _summary(found, folder))
     if min_top1 is not None and found["top1"] < min_top1:
         raise CheckFailed(f"top-1 at {found['protocol']} is {found['top1']:.4f}, below --min-top1 {min_top1:g}")
@@ -111,7 +111,7 @@ def _with_flags(
     )
 
 
-def _run(model: "VideoModel", recipe: "Recipe", *, device: Text, out: str) -> tuple[dict[str, Any], str]:
+def _run(model: "VideoModel", recipe: "Recipe", *, source: str, device: Text, out: str) -> tuple[dict[str, Any], str]:
     """Evaluate and write the files. Returns (metrics, folder)."""
     from vidtok.data.manifest import load_split
     from vidtok.engine.evaluate import Protocol, evaluate, find_pairs
@@ -134,6 +134,7 @@ def _run(model: "VideoModel", recipe: "Recipe", *, device: Text, out: str) -> tu
             pairs=find_pairs(manifest.source),
             shuffle_seed=recipe.run.seed if recipe.augment.shuffle else None,
             seed=recipe.run.seed,
+            checkpoint=source,
             on_video=show,
         )
     for error in filter(None, result.errors):

@@ -47,12 +47,13 @@ def infer(
     """
     write = find_writer(form)
     span = _parse_window(window, stride)
-    from vidtok.config import parse_budget
+    from vidtok.config import DataConfig, from_tree, parse_budget
     from vidtok.engine.infer import InferOptions, default_checkpoint, expand_inputs, infer_videos
     from vidtok.engine.predict import at_budget, choose_compute, parse_views
     from vidtok.models.checkpoint import load
 
     chosen_budget = parse_budget(budget)
+    from_tree(DataConfig, {"decoder": decoder})
     if views:
         parse_views(views)
     compute = choose_compute(device)

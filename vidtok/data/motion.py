@@ -281,7 +281,7 @@ def _clutter(rng: Generator, size: int) -> Array:
 
 
 def _drifting(texture: Array, rng: Generator, tau: Array, options: MotionOptions) -> Array:
-    """The background of every frame, [T, S, S, 3] in [0, 1]: the texture, moved at a constant speed in any direction."""
+    """The background of every frame, [T, S, S, 3] in [0, 1]: the texture at a constant speed in any direction."""
     size = len(texture)
     angle, length = rng.uniform(0, 2 * np.pi), options.background_drift * size * np.sqrt(rng.uniform())
     shift = length / 2 * tau[:, None] * np.array([np.cos(angle), np.sin(angle)])  # [T, 2]

@@ -91,6 +91,7 @@ def evaluate(
     pairs: Sequence[tuple[str, str]] = (),
     shuffle_seed: int | None = None,
     seed: int | None = None,
+    checkpoint: str | None = None,
     on_video: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score every video of a list at every budget.
@@ -102,7 +103,7 @@ def evaluate(
         workers: videos that are decoded ahead, by as many threads.
         pairs: pairs of mirrored class names, for accuracy within pairs.
         shuffle_seed: shuffle the frames of every clip: the control for frame order.
-        seed: the run's seed, for the receipt.
+        seed, checkpoint: the run's seed and where the weights come from, for the receipt.
         on_video: called with (videos done, all videos).
 
     Raises:
@@ -121,17 +122,7 @@ def evaluate(
         decoder=decoder,
         shuffle_seed=shuffle_seed,
     )
-    scores = np.full((len(settings), len(dataset), model.num_classes), np.nan, dtype=np.float32)
-    averaging = {"average": protocol.average, "batch_size": protocol.batch_size}
-    samples = []
-    for sample in _in_order(dataset, workers):
-        views, row = sample.pop("views"), sample["index"]
-        for k, budget in enumerate(settings if sample["valid"] else ()):
-            with at_budget(model, budget):
-                scores[k, row] = predict_views(model, views, compute=compute, **averaging)
-        samples.append(sample)
-        if on_video is not None:
-            on_video(len(samples), len(dataset))
+    scores, samples = _score(model, dataset, settings, compute, protocol, workers=workers, on_video=on_video)
     decoders = Counter(sample["decoder"] for sample in samples if sample["valid"])
     result = Evaluation(
         manifest=manifest,
@@ -146,11 +137,36 @@ def evaluate(
         costs=costs,
         pairs=paired,
         headline=settings.index(model.budget) if model.budget in settings else 0,
-        receipt=receipt(compute=compute, seed=seed, decoders=decoders, data=manifest),
+        receipt=receipt(compute=compute, seed=seed, decoders=decoders, data=manifest, checkpoint=checkpoint),
     )
     if not result.scored.any():
         raise DataError(_nothing_scored(result))
     return result
+
+
+def _score(
+    model: VideoModel,
+    dataset: ViewDataset,
+    budgets: Sequence[Budget | None],
+    compute: Compute,
+    protocol: Protocol,
+    *,
+    workers: int,
+    on_video: Callable[[int, int], None] | None,
+) -> tuple[np.ndarray, list[Sample]]:
+    """Scores [K, N, C] and what is known of each video; the views themselves are let go one by one."""
+    scores = np.full((len(budgets), len(dataset), model.num_classes), np.nan, dtype=np.float32)
+    averaging = {"average": protocol.average, "batch_size": protocol.batch_size}
+    samples: list[Sample] = []
+    for sample in _in_order(dataset, workers):
+        views = sample.pop("views")
+        for k, budget in enumerate(budgets if sample["valid"] else ()):
+            with at_budget(model, budget):
+                scores[k, sample["index"]] = predict_views(model, views, compute=compute, **averaging)
+        samples.append(sample)
+        if on_video is not None:
+            on_video(len(samples), len(dataset))
+    return scores, samples
 
 
 def _cost(model: VideoModel, budget: Budget | None) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _materialise_buffers(model: VideoModel) -> None:
 
 
 def load(source: str | Path) -> VideoModel:
-    """Load a model in eval mode on the CPU: ``.ckpt`` file, release folder, run folder or ``hf://org/name``.
+    """Load a model in eval mode on the CPU: ``.ckpt`` file, release folder, run folder (best, else last) or ``hf://``.
 
     Public checkpoints of other projects load too, as they are (``vidtok.models.pretrained``); to adapt one to
     other clips or classes, convert it.
@@ -100,10 +100,11 @@ def load(source: str | Path) -> VideoModel:
     if (path / CONFIG_FILE).is_file():
         entry = _read_entry(path)
         return _load_foreign(source) if entry is None else _load_folder(path, entry)
-    if (path / f"best{CKPT_SUFFIX}").is_file():
-        return _load_ckpt(path / f"best{CKPT_SUFFIX}")
+    for name in ("best", "last"):  # a run that never validated has no best
+        if (path / f"{name}{CKPT_SUFFIX}").is_file():
+            return _load_ckpt(path / f"{name}{CKPT_SUFFIX}")
     raise WeightsError(
-        f"'{path}' holds neither {CONFIG_FILE} with {WEIGHTS_FILE} nor best.ckpt: not a checkpoint folder"
+        f"'{path}' holds neither {CONFIG_FILE} with {WEIGHTS_FILE} nor best.ckpt or last.ckpt: not a checkpoint folder"
     )
 
 

@@ -137,9 +137,10 @@ class LatticeResize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, t h w, D] on the source lattice -> [B, t' h' w', D] on the target lattice, computed in float32."""
-        y = x.float().unflatten(1, self.source)
-        for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
-            if n_in != n_out:
-                matrix = getattr(self, f"matrix_{axis}")
-                y = torch.tensordot(matrix, y, dims=([1], [axis + 1])).movedim(0, axis + 1)
+        with torch.autocast(x.device.type, enabled=False):
+            y = x.float().unflatten(1, self.source)
+            for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
+                if n_in != n_out:
+                    matrix = getattr(self, f"matrix_{axis}")
+                    y = torch.tensordot(matrix, y, dims=([1], [axis + 1])).movedim(0, axis + 1)
         return y.flatten(1, 3).to(x.dtype)

@@ -173,8 +173,7 @@ def _check_file(path: str) -> None:
 
 def _open(path: str, deadline: Deadline) -> InputContainer:
     try:
-        # An absolute path is never taken for a protocol ("a:b.mp4"); a title that is not UTF-8 must not matter.
-        container = av.open(os.path.abspath(path), metadata_errors="ignore", timeout=deadline.remaining())
+        container = _open_with_any_tags(os.path.abspath(path), deadline)
     except av.error.ExitError:
         raise deadline.error() from None
     except av.error.PermissionError as error:
@@ -188,6 +187,15 @@ def _open(path: str, deadline: Deadline) -> InputContainer:
         container.close()
         raise DecodeError(f"{path}: is not a video but a text file; give a video file")
     return container
+
+
+def _open_with_any_tags(path: str, deadline: Deadline) -> InputContainer:
+    """Open an absolute path, which FFmpeg takes for no protocol, whatever the encoding of titles in the file."""
+    try:
+        return av.open(path, timeout=deadline.remaining())
+    except UnicodeDecodeError:
+        # PyAV 18 wants UTF-8 unless told otherwise; PyAV 19 takes anything and does not know the argument.
+        return av.open(path, metadata_errors="ignore", timeout=deadline.remaining())
 
 
 def _first_video_stream(path: str, container: InputContainer) -> VideoStream:
