@@ -44,6 +44,7 @@ REFUSED_BY_DECORD = {
     "hevc.mp4": "hevc",
     "mpeg4_b_frames.avi": "presentation times",
     "mpeg4_b_frames.mp4": "refer to earlier",
+    "mpeg4_closed_gop.mp4": "B frames",
     "mpeg2_b_frames.mkv": "mpeg2video",
     "av1.mp4": "av1",
     "animation.gif": "gif",

@@ -22,6 +22,8 @@ from tests.data.video_files import (
     x264,
 )
 from vidtok.data.decode import FrameListChanged, VideoInfo, decode_frames, open_video, probe
+from vidtok.data.decode.info import Deadline
+from vidtok.data.decode.source import VideoSource
 from vidtok.errors import ConfigError, DecodeError, EnvironmentFault
 
 
@@ -84,6 +86,16 @@ def test_a_truncated_file_has_the_frames_that_can_be_decoded(
     decoded = decode_frames(path, everything, verify=True)
     assert decoded.info.num_frames == count < NUM_FRAMES
     np.testing.assert_array_equal(decoded.frames, np.stack(list(theirs.values())))
+
+
+def test_a_seek_that_leads_past_its_goal_gives_no_packets(videos: Path) -> None:
+    path = str(videos / "transport.ts")
+    source = VideoSource(path, Deadline(path, 60))
+    keys = [packet for packet in source.packets() if packet is not None and packet.is_keyframe]
+    assert next(source.packets_from_key(keys[2].pts, keys[2].dts)).pts == keys[2].pts
+    # Asked for the presentation time, FFmpeg goes to the packet that is decoded then: a later one.
+    assert list(source.packets_from_key(keys[2].pts, None)) == []
+    source.close()
 
 
 @pytest.mark.parametrize("place", [3, 8, 12])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import vidtok
-from vidtok.cli import config, data, doctor, evaluate, infer, models, train
+from vidtok.cli import config, convert, data, doctor, evaluate, infer, models, train
 from vidtok.errors import VidtokError
 
 Verb = Callable[..., None] | typer.Typer
@@ -18,6 +18,7 @@ VERBS: tuple[tuple[str, Verb], ...] = (
     ("infer", infer.infer),
     ("data", data.app),
     ("models", models.models),
+    ("convert", convert.convert),
     ("config", config.app),
     ("doctor", doctor.doctor),
 )

@@ -47,6 +47,8 @@ class MotionOptions:
     """Smallest and largest radius at rest, share of the side, in (0, 0.25]."""
     sprite_contrast: float = 1.0
     """Strength of the sprites' colours, in [0, 1]; 0 is plain grey."""
+    light_share: float = 0.75
+    """Share of light sprites, in [0, 1]. At 1 a mean frame difference tells many classes; 0.5 is slow to learn."""
     background_contrast: float = 0.5
     """Strength of the background's clutter, in [0, 1]; 0 is plain grey."""
     background_drift: float = 0.15
@@ -76,6 +78,7 @@ DIFFICULTIES: dict[str, MotionOptions] = {
         num_sprites=6,
         sprite_radius=(0.09, 0.15),
         sprite_contrast=0.6,
+        light_share=0.5,
         background_contrast=1.0,
         background_drift=0.3,
         wobble=1.5,
@@ -96,7 +99,7 @@ def render_clip(name: str, rng: Generator, *, size: int = 64, frames: int = 24, 
     first = next(pair[0] for pair in CLASS_PAIRS if name in pair)
     tau = np.linspace(-1, 1, frames, dtype=np.float32)
     canvas = _drifting(_clutter(rng, size), rng, tau, options)
-    sprites = [_random_sprite(rng, options.sprite_contrast) for _ in range(options.num_sprites)]
+    sprites = [_random_sprite(rng, options) for _ in range(options.num_sprites)]
     resting = [_rest(rng, tau, place, options) for place in _spread_places(rng, options.num_sprites)]
     # The actors are painted last: nothing may hide the motion that is the label.
     tracks = [*resting[2:], *reversed(_MOTIONS[first](rng, tau, resting[0], resting[1]))]
@@ -203,16 +206,16 @@ class _Sprite:
     colors: Array  # [4, 3] RGB in [0, 1]: first colour, second colour, dot, rim
 
 
-def _random_sprite(rng: Generator, contrast: float) -> _Sprite:
-    """Light and dark are drawn with equal chances, else appearing and growing would show as a change of brightness."""
+def _random_sprite(rng: Generator, options: MotionOptions) -> _Sprite:
+    """Light or dark, so that appearing and growing are not simply a change of brightness."""
     first, second = rng.uniform(), rng.uniform(0.3, 0.7)
-    if rng.integers(2):
+    if rng.uniform() < options.light_share:
         body = [colorsys.hsv_to_rgb((first + hue) % 1, rng.uniform(0.3, 0.6), 1.0) for hue in (0, second)]
         colors = (*body, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     else:
         body = [colorsys.hsv_to_rgb((first + hue) % 1, rng.uniform(0.8, 1.0), 0.35) for hue in (0, second)]
         colors = (*body, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    colors = 0.5 + contrast * (np.array(colors, dtype=np.float32) - 0.5)
+    colors = 0.5 + options.sprite_contrast * (np.array(colors, dtype=np.float32) - 0.5)
     return _Sprite(sides=int(rng.choice((0, 3, 4, 5))), pattern=int(rng.integers(3)), colors=colors)
 
 

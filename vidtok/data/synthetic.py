@@ -18,7 +18,7 @@ from typing import Literal
 import av
 import numpy as np
 
-from vidtok.data.motion import CLASS_NAMES, DIFFICULTIES, MotionOptions, render_clip
+from vidtok.data.motion import CLASS_NAMES, CLASS_PAIRS, DIFFICULTIES, MotionOptions, render_clip
 from vidtok.errors import ConfigError
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
@@ -96,6 +96,8 @@ def write_motion_set(
         lines = (f"{job.path.relative_to(out).as_posix()} {job.label}\n" for job in jobs[split])
         (out / f"{split}.csv").write_text("".join(lines), encoding="utf-8")
     (out / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
+    pairs = "".join(f"{first},{second}\n" for first, second in CLASS_PAIRS)
+    (out / "pairs.csv").write_text(pairs, encoding="utf-8")
     (out / "motion_set.json").write_text(receipt, encoding="utf-8")
     return out
 

@@ -156,20 +156,13 @@ class PyAVReader:
         return True
 
     def _read_run(self, key: int, due: dict[int, np.ndarray]) -> bool:
-        """Store the frames due, given by presentation time, from their key packet on, else from earlier."""
-        for packets in self._starting_points(key):
-            self._decode_run(packets, due)
+        """Store the frames due, given by presentation time, from their key packet on, else from the one before."""
+        for earlier in range(key, max(key - 2, -1), -1):
+            packet = self.index.packets[self.index.keys[earlier]]
+            self._decode_run(self.source.packets_from_key(packet.pts, packet.dts), due)
             if not due or self.source.is_damaged:
                 break
         return not due and not self.source.is_damaged
-
-    def _starting_points(self, key: int) -> Iterator[Iterator[Packet | None]]:
-        """Packets from a key packet, from the one before, from the file's start; each opened at its turn."""
-        for earlier in range(key, max(key - 2, -1), -1):
-            packet = self.index.packets[self.index.keys[earlier]]
-            yield self.source.packets_from_key(packet.pts, packet.dts)
-        self.source.restart()
-        yield self.source.packets()
 
     def _decode_run(self, packets: Iterator[Packet | None], due: dict[int, np.ndarray]) -> None:
         """Store frames and strike them from ``due``, until all came or one did not: times only rise."""
