@@ -52,3 +52,11 @@ def test_positions_put_the_cls_token_first():
     out = positions(torch.zeros(2, 3, 4))
     torch.testing.assert_close(out[:, 0], (7 + positions.pos_embed[:, 0]).expand(2, -1))
     torch.testing.assert_close(out[0, 1:], positions.pos_embed[0, 1:])
+
+
+def test_under_autocast_the_resize_stays_in_float32():
+    x, resize = torch.randn(1, 2 * 6 * 5, 3), LatticeResize((2, 6, 5), (1, 3, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = resize(x)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, resize(x))

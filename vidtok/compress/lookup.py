@@ -62,6 +62,7 @@ class LookupStem(nn.Module):
             tokens,
             x=self.resize(tokens.x),
             grid=self.out_grid(tokens.grid),
+            source=None if tokens.source is None else self.resize(tokens.source),
             lookup=tokens.x,
             lookup_grid=tokens.grid,
         )

@@ -47,7 +47,7 @@ class MotionOptions:
     """Smallest and largest radius at rest, share of the side, in (0, 0.25]."""
     sprite_contrast: float = 1.0
     """Strength of the sprites' colours, in [0, 1]; 0 is plain grey."""
-    light_share: float = 0.75
+    light_share: float = 0.8
     """Share of light sprites, in [0, 1]. At 1 a mean frame difference tells many classes; 0.5 is slow to learn."""
     background_contrast: float = 0.5
     """Strength of the background's clutter, in [0, 1]; 0 is plain grey."""
@@ -149,12 +149,15 @@ _Motion = Callable[[Generator, Array, _Track, _Track], tuple[_Track, _Track]]
 
 
 def _translate(heading: float) -> _Motion:
-    """The actor crosses the frame in the direction ``heading`` [radians], a little off at random."""
+    """The actor goes in the direction ``heading`` [radians], a little off at random, from anywhere.
+
+    As the frame wraps around, first and last places are spread alike: where a sprite is says nothing.
+    """
 
     def motion(rng: Generator, tau: Array, actor: _Track, other: _Track) -> tuple[_Track, _Track]:
         angle = heading + rng.uniform(-0.25, 0.25)
         way = rng.uniform(0.45, 0.65) / 2 * tau[:, None] * np.array([np.cos(angle), np.sin(angle)])
-        return replace(actor, place=actor.place + way), other
+        return replace(actor, place=actor.place + rng.uniform(0, 1, 2) + way), other
 
     return motion
 
@@ -223,16 +226,16 @@ def _paint(canvas: Array, sprite: _Sprite, track: _Track) -> None:
     """Blend the sprite into ``canvas`` [T, S, S, 3], float in [0, 1], in place."""
     size = canvas.shape[1]
     radius = (track.radius * size).astype(np.float32)[:, None, None]
-    # A triangle of a disc's area reaches 1.56 radii far. A patch is shifted, never cut, at the frame's border.
+    # A triangle of a disc's area reaches 1.56 radii far. What leaves the frame on one side comes in on the other.
     side = min(size, 2 * int(np.ceil(1.56 * radius.max() + 1)) + 1)
-    corner = np.clip(np.rint(track.place * size).astype(int) - side // 2, 0, size - side)  # [T, 2] (x, y)
+    corner = np.rint(track.place * size).astype(int) - side // 2  # [T, 2] (x, y)
     cells = corner[:, :, None] + np.arange(side)  # [T, 2, Q]
     offset = (cells + 0.5 - track.place[:, :, None] * size).astype(np.float32) / radius
     dx, dy = offset[:, 0, None, :], offset[:, 1, :, None]
     cos, sin = (f(track.angle).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
     color, cover = _shade(sprite, cos * dx + sin * dy, cos * dy - sin * dx, radius)
     cover = (cover * track.opacity.astype(np.float32)[:, None, None])[..., None]
-    where = np.arange(len(canvas))[:, None, None], cells[:, 1, :, None], cells[:, 0, None, :]
+    where = np.arange(len(canvas))[:, None, None], cells[:, 1, :, None] % size, cells[:, 0, None, :] % size
     below = canvas[where]  # [T, Q, Q, 3]
     canvas[where] = below + cover * (color - below)
 

@@ -23,7 +23,8 @@ from vidtok.engine.receipt import device_name, fingerprint, receipt
 from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
-from vidtok.models.checkpoint import load, read_ckpt
+from vidtok.models.checkpoint import read_ckpt
+from vidtok.models.pretrained.start import start_from
 from vidtok.models.profile import count_gmacs, count_params
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -78,31 +79,16 @@ def accumulation(recipe: Recipe) -> int:
 
 def make_model(recipe: Recipe, data: ClipDataModule) -> VideoModel:
     """The recipe's model with the data's classes, from ``model.pretrained`` if given. Raises WeightsError."""
-    wanted = build_model(recipe.model, recipe.clip, num_classes=data.num_classes, eval_protocol=recipe.eval)
-    if recipe.model.pretrained is not None:
-        _start_from(wanted, recipe.model.pretrained)
-    wanted.class_names = data.class_names
-    return wanted
-
-
-def _start_from(model: VideoModel, source: str) -> None:
-    """Copy the weights of a checkpoint of the same backbone and compressor; heads of other classes stay new."""
-    theirs = load(source)
-    same = model.class_names is None and theirs.num_classes == model.num_classes
-    heads = () if same else ("head.", "lookup_head.")
-    weights = {key: value for key, value in theirs.state_dict().items() if not key.startswith(heads)}
-    own = model.state_dict()
-    wrong = sorted(
-        key
-        for key in (own.keys() | weights.keys())
-        if not key.startswith(heads) and (key not in own or key not in weights or own[key].shape != weights[key].shape)
-    )
-    if wrong:
-        raise WeightsError(
-            f"model.pretrained '{source}' does not fit the recipe's model: {wrong[0]} (and {len(wrong) - 1} more) differ; "
-            "use a checkpoint of the same backbone, compressor, frames and size"
+    classes = data.num_classes
+    if recipe.model.pretrained is None:
+        model = build_model(recipe.model, recipe.clip, num_classes=classes, eval_protocol=recipe.eval)
+    else:
+        model, table = start_from(
+            recipe.model.pretrained, recipe.model, recipe.clip, num_classes=classes, protocol=recipe.eval
         )
-    model.load_state_dict(weights, strict=False)
+        print(table, file=sys.stderr)
+    model.class_names = data.class_names
+    return model.train()
 
 
 def _make_module(recipe: Recipe, data: ClipDataModule, accumulate: int) -> ClassificationModule:
@@ -179,7 +165,9 @@ def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(dump(recipe), encoding="utf-8")
     val = fingerprint(data.val_manifest) if data.val_manifest else None
-    facts = receipt(compute=compute, seed=recipe.run.seed, data=data.train_manifest, val=val, decoder=recipe.data.decoder)
+    facts = receipt(
+        compute=compute, seed=recipe.run.seed, data=data.train_manifest, val=val, decoder=recipe.data.decoder
+    )
     (folder / "receipt.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
@@ -191,12 +179,13 @@ def _start_block(
     effective = train.effective_batch or train.batch_size * recipe.run.devices * recipe.run.nodes
     val = f", {len(data.val_manifest.items)} val" if data.val_manifest else ", no validation list"
     budgets = ", ".join(map(format_budget, train.budget_set)) or format_budget(model.budget)
+    params, gmacs, counts = count_params(model) / 1e6, count_gmacs(model), model.token_counts
+    missing = len(data.train_manifest.missing)
     print(
         f"vidtok {__version__}, torch {torch.__version__}, {device_name(compute.device)}, {compute.precision}\n"
-        f"model   {recipe.model.backbone.kind} + {recipe.model.compressor.kind}, {count_params(model) / 1e6:.2f} M params, "
-        f"{count_gmacs(model):.2f} GMACs per view, budget {budgets}, tokens per layer {model.token_counts[0]} .. "
-        f"{model.token_counts[-1]}\n"
-        f"data    {len(data.train_manifest.items)} train ({len(data.train_manifest.missing)} missing){val}, {data.num_classes} classes\n"
+        f"model   {recipe.model.backbone.kind} + {recipe.model.compressor.kind}, {params:.2f} M params, "
+        f"{gmacs:.2f} GMACs per view, budget {budgets}, tokens per layer {counts[0]} .. {counts[-1]}\n"
+        f"data    {len(data.train_manifest.items)} train ({missing} missing){val}, {data.num_classes} classes\n"
         f"steps   {module.total_steps} of {effective} clips, {train.optimizer} at lr {train.lr:g}\n"
         f"run     {folder}",
         file=sys.stderr,

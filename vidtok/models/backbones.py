@@ -5,6 +5,7 @@ Shapes: B batch, t time steps, S = h w patches per time step, D width, R heads (
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -89,9 +90,47 @@ class VideoModel(nn.Module):
             if isinstance(module, Encoder):
                 module.grad_checkpointing = enabled
 
+    def embed(self, clip: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> what the encoder sees: [B, P + t S, D], or [B t, P + S, D] when it runs per time step."""
+        x = self.patch_embed(clip)  # [B, t, S, D]
+        return self.positions(x.flatten(1, 2) if self._encoder_runs == 1 else x.flatten(0, 1))
+
+    def split_steps(self, x: Tensor) -> Tensor:
+        """[B t, ...] -> [B, t, ...]."""
+        return x.unflatten(0, (-1, self.lattice[0]))
+
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, T, H, W] -> R feature vectors [B, D], normalised and pooled."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def trace(self, clip: Tensor) -> list[Tensor]:
+        """Which input patches each token stands for.
+
+        Args:
+            clip: [B, 3, T, H, W] float, normalised.
+
+        Returns:
+            For every layer the float weights [B, N, N_input] of the tubelets in the patch tokens after it, rows
+            summing to 1, both in (t, h, w) order; with LookupViT those of the compressed tokens.
+        """
+        eye = torch.eye(self._encoder_runs, device=clip.device)
+        sources = self.encoder.trace(self.embed(clip))  # each [B runs, M, S]
+        split = (source.unflatten(0, (-1, self._encoder_runs)) for source in sources)
+        return [torch.einsum("brms,rq->brmqs", source, eye).flatten(3, 4).flatten(1, 2) for source in split]
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors``, ``config.json`` and a model card; ready for the hub."""
+        from vidtok.models.checkpoint import save_pretrained
+
+        return save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> "VideoModel":
+        """The same as ``vidtok.load``."""
+        from vidtok.models.checkpoint import load
+
+        return load(source)
 
     def forward_features(self, clip: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, D]: what the main head reads."""
@@ -131,27 +170,23 @@ class JointModel(VideoModel):
     """
 
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
-        x = self.patch_embed(clip).flatten(1, 2)  # [B, t S, D]
-        return self.encoder(self.positions(x))
+        return self.encoder(self.embed(clip))
 
 
 class PerFrameModel(VideoModel):
     """An image ViT on each time step; the mean over time of its features, hence of its logits."""
 
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
-        x = self.patch_embed(clip)  # [B, t, S, D]
-        steps = self.encoder(self.positions(x.flatten(0, 1)))
-        return tuple(step.unflatten(0, x.shape[:2]).mean(1) for step in steps)
+        return tuple(self.split_steps(step).mean(1) for step in self.encoder(self.embed(clip)))
 
 
 class SpaceOnlyModel(VideoModel):
     """Space-only TimeSformer (arXiv 2102.05095, section 3): as per frame, but averaged over time before the norm."""
 
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
-        x = self.patch_embed(clip)  # [B, t, S, D]
-        tokens = self.encoder.run(self.positions(x.flatten(0, 1)))
-        lookup = None if tokens.lookup is None else tokens.lookup.unflatten(0, x.shape[:2]).mean(1)
-        return self.encoder.read(replace(tokens, x=tokens.x.unflatten(0, x.shape[:2]).mean(1), lookup=lookup))
+        tokens = self.encoder.run(self.embed(clip))
+        lookup = None if tokens.lookup is None else self.split_steps(tokens.lookup).mean(1)
+        return self.encoder.read(replace(tokens, x=self.split_steps(tokens.x).mean(1), lookup=lookup))
 
 
 class FactorisedEncoderModel(VideoModel):
@@ -169,7 +204,6 @@ class FactorisedEncoderModel(VideoModel):
         self.temporal = temporal
 
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
-        x = self.patch_embed(clip)  # [B, t, S, D]
-        main, *rest = (step.unflatten(0, x.shape[:2]) for step in self.encoder(self.positions(x.flatten(0, 1))))
+        main, *rest = map(self.split_steps, self.encoder(self.embed(clip)))
         (pooled,) = self.temporal(self.temporal_positions(main))
         return pooled, *(step.mean(1) for step in rest)

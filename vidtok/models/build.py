@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -84,8 +85,9 @@ def create_model(
     image_size: int = 224,
     compressor: str | CompressorUnion = "none",
     budget: Budget | str | None = None,
+    pretrained: str | Path | None = None,
 ) -> VideoModel:
-    """Build a model by name, with random weights.
+    """Build a model by name.
 
     Args:
         name: family, size, patch x tubelet, such as ``vit_s_16`` or ``vivit_fe_b_16x2``; or a backbone config.
@@ -93,19 +95,26 @@ def create_model(
         image_size: side of the square crop in pixels.
         compressor: name or config of the compressor.
         budget: token budget, such as (5, 5) for lookup; the compressor's own when not given.
+        pretrained: checkpoint to start from, ours or public: a file, a folder or ``hf://org/name``. Positions,
+            tubelets and the head are fitted to what is asked; random weights when not given.
 
     Returns:
         A model that maps [B, 3, num_frames, image_size, image_size] to [B, num_classes].
 
     Raises:
         ConfigError: unknown name, sizes that do not divide, a budget that does not fit.
+        WeightsError: ``pretrained`` cannot be read or does not fit.
     """
     config = from_tree(ModelConfig, {"backbone": name, "compressor": compressor, "num_classes": num_classes})
     if budget is not None:
         config = with_budget(config, budget)
     frames = config.backbone.default_frames if num_frames is None else num_frames
     clip = from_tree(ClipConfig, {"frames": frames, "size": image_size})
-    return build_model(config, clip, num_classes=num_classes)
+    if pretrained is None:
+        return build_model(config, clip, num_classes=num_classes)
+    from vidtok.models.pretrained.start import start_from
+
+    return start_from(pretrained, config, clip, num_classes=num_classes)[0]
 
 
 def with_budget(config: ModelConfig, budget: Budget | str) -> ModelConfig:

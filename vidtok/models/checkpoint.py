@@ -6,6 +6,7 @@ protocol and class names, so that one file answers everything that ``infer`` ask
 """
 
 import json
+import logging
 import pickle
 import zipfile
 from pathlib import Path
@@ -21,6 +22,8 @@ from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.card import model_card
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
@@ -117,10 +120,21 @@ def fetch(source: str | Path) -> Path:
     return path
 
 
+def is_own(source: str | Path) -> bool:
+    """Whether a source is a checkpoint of ours rather than of another project. Raises WeightsError when absent."""
+    path = fetch(source)
+    if path.is_dir() and (path / CONFIG_FILE).is_file():
+        return _read_entry(path) is not None
+    return path.is_dir() or path.suffix == CKPT_SUFFIX
+
+
 def _load_foreign(source: str | Path) -> VideoModel:
     from vidtok.models.pretrained import load_foreign
 
-    return load_foreign(source)[0]
+    model, report = load_foreign(source)
+    for note in report.notes:
+        logger.warning("%s: %s", source, note)
+    return model
 
 
 def read_ckpt(path: Path) -> dict[str, Any]:

@@ -87,6 +87,17 @@ class Encoder(nn.Module):
                 tokens = block(tokens)
         return tokens
 
+    def trace(self, x: Tensor) -> list[Tensor]:
+        """[B, P+N, D] -> for each layer the share [B, M, N] of each input patch in its M patch tokens."""
+        size = self.grid.num_tokens
+        source = torch.eye(size, device=x.device).expand(x.shape[0], size, size)
+        tokens, sources = Tokens(x, self.grid, self.num_prefix, source=source), []
+        for block in self.blocks:
+            tokens = block(tokens)
+            assert tokens.source is not None
+            sources.append(tokens.source)
+        return sources[-self.depth :]
+
     def read(self, tokens: Tokens) -> tuple[Tensor, ...]:
         """Normalise and pool; one [B, D] per read-out."""
         if self.readout == "cls":

@@ -3,6 +3,7 @@
 Shapes: B batch, T frames, H W pixels, (t, h, w) lattice, N = t h w patch tokens, P prefix tokens, D width.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -118,6 +119,12 @@ def resize_matrix(n_in: int, n_out: int) -> Tensor:
     return (weights / weights.sum(1, keepdim=True)).float()
 
 
+def _full_precision(device_type: str) -> AbstractContextManager[None]:
+    """No autocast inside; devices that have none (meta) need nothing."""
+    available = torch.amp.autocast_mode.is_autocast_available(device_type)
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()
+
+
 class LatticeResize(nn.Module):
     """Separable linear resize of tokens from one lattice to another; axes that keep their size cost nothing."""
 
@@ -137,7 +144,7 @@ class LatticeResize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, t h w, D] on the source lattice -> [B, t' h' w', D] on the target lattice, computed in float32."""
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x.device.type):
             y = x.float().unflatten(1, self.source)
             for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
                 if n_in != n_out:
