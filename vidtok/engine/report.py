@@ -17,6 +17,7 @@ from vidtok.engine.evaluate import Evaluation
 from vidtok.engine.metrics import class_accuracy, confusion_matrix, pair_hits, standard_error, top_k_hits
 from vidtok.engine.page import report_page
 from vidtok.engine.predict import top_classes
+from vidtok.engine.visualize import confusion_picture, to_png
 from vidtok.errors import ConfigError
 
 SCHEMA = "vidtok.eval/1"
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 
 
 def write_report(result: Evaluation, out: str | Path) -> Row:
-    """Write metrics.json, predictions.jsonl, scores.npy, per_class.csv, confusion.csv and report.html.
+    """Write metrics.json, predictions.jsonl, scores.npy, per_class.csv, confusion.csv, confusion.png and report.html.
 
     ``scores.npy`` is float32 [budgets, videos, classes] in the order of ``metrics.json`` and of the field
     ``scores_row`` of the predictions; a video that could not be read has NaN.
@@ -47,6 +48,7 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
         _write_csv(out / "per_class.csv", tuple(classes[0]), [tuple(row.values()) for row in classes])
         named = [(name, *row) for name, row in zip(result.class_names, counts.tolist(), strict=True)]
         _write_csv(out / "confusion.csv", ("truth", *result.class_names), named)
+        (out / "confusion.png").write_bytes(to_png(confusion_picture(counts, result.class_names)))
         page = report_page(result, found, classes, counts, worst(result))
         (out / "report.html").write_text(page, encoding="utf-8")
     except OSError as error:

@@ -1,0 +1,164 @@
+"""``train``, ``config``, ``models``, ``doctor``, ``data`` and ``convert`` as a user calls them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.run import exit_code, vidtok
+from tests.engine.motion import write_recipe
+from vidtok.models.build import create_model
+from vidtok.models.checkpoint import load
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs the command in this process, in an empty folder; gives its exit code."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return lambda *arguments: exit_code(folder, monkeypatch, *arguments)
+
+
+def test_the_real_command_refuses_an_unknown_key_with_the_nearest_one(tmp_path):
+    done = vidtok(tmp_path, "train", "--config", "k400_lookup.yaml", "train.epoch=3")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "error: unknown key 'train.epoch' (did you mean 'epochs'?)\n"
+
+
+def test_without_data_the_packaged_recipe_says_in_one_line_what_to_put_where(tmp_path):
+    done = vidtok(tmp_path, "train", "--config", "k400_lookup.yaml")
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+    assert "data.train: 'data/k400/train.csv' not found" in done.stderr and "data.train=PATH" in done.stderr
+
+
+def test_a_label_out_of_range_exits_with_3_and_its_row(tmp_path, motion_set):
+    lines = (motion_set / "train.csv").read_text().splitlines()
+    lines[4] = lines[4].rsplit(" ", 1)[0] + " 12"
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    recipe = write_recipe(tmp_path, motion_set)
+    overrides = (
+        f"data.train={tmp_path / 'train.csv'}",
+        f"data.root={motion_set}",
+        f"data.classes={motion_set / 'classes.txt'}",
+    )
+    done = vidtok(tmp_path, "train", "--config", str(recipe), *overrides)
+    assert done.returncode == 3, done.stderr
+    assert "train.csv row 5: label 12" in done.stderr and "12 classes (0-11)" in done.stderr
+
+
+def test_a_missing_recipe_and_a_missing_checkpoint_have_their_codes(run, tmp_path, motion_set, capsys):
+    assert run("train", "--config", "nowhere.yaml") == 2
+    recipe = str(write_recipe(tmp_path, motion_set))
+    assert run("train", "--config", recipe, "--resume", "auto") == 4
+    assert run("train", "--config", recipe, f"model.pretrained={tmp_path / 'absent.ckpt'}") == 4
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    assert run("train", "--config", recipe, f"model.pretrained={tmp_path / 'text.ckpt'}") == 4
+    assert capsys.readouterr().out == ""
+
+
+def test_too_many_unreadable_videos_stop_a_run_with_3_and_a_quarantine(run, tmp_path, motion_set):
+    lines = (motion_set / "train.csv").read_text().splitlines()
+    for number in (0, 1):
+        broken = tmp_path / f"broken{number}.mp4"
+        broken.write_bytes(b"no video")
+        lines[number] = f"{broken} {lines[number].rsplit(' ', 1)[1]}"
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    recipe = write_recipe(tmp_path, motion_set)
+    overrides = (
+        f"data.train={tmp_path / 'train.csv'}",
+        f"data.root={motion_set}",
+        f"data.classes={motion_set / 'classes.txt'}",
+    )
+    assert run("train", "--config", str(recipe), *overrides) == 3
+    (quarantine,) = (tmp_path / "runs").rglob("quarantine.csv")
+    assert "broken" in quarantine.read_text()
+
+
+def test_config_show_prints_a_recipe_that_resolves_to_itself(run, tmp_path, capsys):
+    assert run("config", "show", "-c", "ssv2_lookup", "train.lr=0.1") == 0
+    shown = capsys.readouterr().out
+    assert "lr: 0.1 " in shown and "# peak learning rate" in shown
+    (tmp_path / "shown.yaml").write_text(shown)
+    assert run("config", "diff", "ssv2_lookup", str(tmp_path / "shown.yaml")) == 0
+    assert capsys.readouterr().out == "train.lr: 0.4 -> 0.1\n"
+    assert yaml.safe_load(shown)["clip"]["frames"] == 32
+
+
+def test_config_explain_knows_keys_by_path_and_by_name(run, capsys):
+    assert run("config", "explain", "train.warmup_epochs") == 0
+    assert "linear warm-up [epochs]\n  default: 2.5" in capsys.readouterr().out
+    assert run("config", "explain", "reuse") == 0
+    assert "model.compressor.reuse" in capsys.readouterr().out
+    assert run("config", "explain", "train.warmup_epoch") == 2
+    assert "did you mean 'warmup_epochs'" in capsys.readouterr().err
+
+
+def test_config_list_names_the_packaged_recipes(run, capsys):
+    assert run("config", "list") == 0
+    assert {"demo.yaml", "folder.yaml", "k400_lookup.yaml", "ssv2_lookup.yaml"} <= set(capsys.readouterr().out.split())
+
+
+def test_models_prints_the_published_counts(run, capsys):
+    assert run("models", "vivit_fe_b*", "--compressor", "lookup", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["models"]
+    assert (row["model"], row["budget"], row["frames"]) == ("vivit_fe_b_16x2", "5x5", 32)
+    assert row["gmacs_per_view"] == pytest.approx(137.8, rel=1e-3) and row["params_m"] == pytest.approx(
+        165.06, rel=1e-3
+    )
+    assert run("models", "--compressor", "lokup") == 2
+
+
+def test_doctor_reports_what_works_as_one_json_document(run, capsys):
+    assert run("doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    checks = {check["name"]: check["works"] for check in found["checks"]}
+    assert found["schema"] == "vidtok.doctor/1" and checks["torch"] and checks["av"] and checks["recipes"]
+
+
+def test_data_synthetic_writes_a_set_and_refuses_to_mix_two(run, tmp_path, capsys):
+    out = str(tmp_path / "set")
+    assert run("data", "synthetic", out, "--clips", "12", "--size", "32", "--frames", "8") == 0
+    assert len((tmp_path / "set" / "train.csv").read_text().splitlines()) == 10
+    assert "move_left,move_right" in (tmp_path / "set" / "pairs.csv").read_text()
+    assert run("data", "synthetic", out, "--clips", "24", "--size", "32", "--frames", "8") == 2
+    assert run("data", "synthetic", str(tmp_path / "b"), "--difficulty", "brutal") == 2
+
+
+def test_convert_prints_what_became_of_the_tensors_and_writes_a_checkpoint(run, tmp_path, capsys):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.VivitConfig(
+        image_size=32, num_frames=4, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        tubelet_size=[2, 16, 16], num_labels=3, id2label={0: "run", 1: "sit", 2: "wave"},
+    )  # fmt: skip
+    transformers.VivitForVideoClassification(config).save_pretrained(tmp_path / "hf")
+    assert run("convert", str(tmp_path / "hf"), str(tmp_path / "out"), "--frames", "8") == 0
+    shown = capsys.readouterr().out
+    assert "loaded" in shown and "2 -> 4 time steps (linear)" in shown
+    model = load(tmp_path / "out")
+    assert model.class_names == ("run", "sit", "wave") and model.preprocessing.frames == 8
+    assert run("convert", str(tmp_path / "hf"), str(tmp_path / "out")) == 4
+    assert run("convert", str(tmp_path), str(tmp_path / "other")) == 4
+
+
+def test_help_names_every_verb_and_the_exit_codes(run, capsys):
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(verb in shown for verb in ("train", "eval", "infer", "data", "models", "convert", "config", "doctor"))
+    assert "130" in shown
+
+
+def test_the_readme_snippet_is_true():
+    model = create_model(
+        "vivit_fe_ti_16x2", num_classes=400, num_frames=8, image_size=224, compressor="lookup", budget=(5, 5)
+    )
+    assert model.token_counts[0] == (100, 784)
+    model.set_budget((3, 3))
+    assert model.token_counts[0] == (36, 784)
+
+
+def test_results_stay_on_stdout_and_colours_out_of_pipes(tmp_path):
+    done = vidtok(tmp_path, "config", "list")
+    assert done.returncode == 0 and done.stderr == "" and "\x1b[" not in done.stdout
+    assert Path(done.stdout.split()[0]).suffix == ".yaml"
