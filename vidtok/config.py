@@ -98,6 +98,11 @@ class ViTConfig(BackboneBase):
     kind: Literal["vit"] = "vit"
     gelu: Literal["tanh", "erf"] = Field("erf", description="GELU variant; timm and DeiT use erf")
     tubelet: Literal[1] = Field(1, description="tubelet depth [frames]; an image model has 1")
+    pool: Literal["cls", "mean", "mean_with_cls"] = Field(
+        "cls",
+        description="what the head reads; mean of the patch tokens: no cls; mean_with_cls: cls stays a token, the mean "
+        "of the patch tokens is normalised (MAE)",
+    )
     default_frames: ClassVar[int] = 1
 
 

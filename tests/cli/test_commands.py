@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tests.cli.run import exit_code, vidtok
@@ -56,6 +57,24 @@ def test_a_missing_recipe_and_a_missing_checkpoint_have_their_codes(run, tmp_pat
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     assert run("train", "--config", recipe, f"model.pretrained={tmp_path / 'text.ckpt'}") == 4
     assert capsys.readouterr().out == ""
+
+
+def test_a_device_that_is_not_there_exits_with_5_and_a_loss_that_diverges_with_6(tmp_path, motion_set):
+    recipe = str(write_recipe(tmp_path, motion_set))
+    if not torch.cuda.is_available():
+        done = vidtok(tmp_path, "train", "--config", recipe, "run.device=cuda")
+        assert done.returncode == 5 and "torch sees no GPU" in done.stderr
+    done = vidtok(tmp_path, "train", "--config", recipe, "train.lr=1e30", "train.optimizer=sgd", "train.clip_grad=null")
+    assert done.returncode == 6 and done.stderr.splitlines()[-1].startswith("error: loss is ")
+
+
+def test_two_processes_train_together_and_write_one_run_folder(tmp_path, motion_set):
+    recipe = str(write_recipe(tmp_path, motion_set))
+    done = vidtok(tmp_path, "train", "--config", recipe, "run.devices=2", "train.batch_size=4", "train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs" / "tiny").iterdir()
+    assert Path(done.stdout.split()[0]) == folder and (folder / "last.ckpt").is_file()
+    assert done.stderr.count("vidtok 0.") == 1  # one start block
 
 
 def test_too_many_unreadable_videos_stop_a_run_with_3_and_a_quarantine(run, tmp_path, motion_set):

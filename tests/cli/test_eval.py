@@ -36,6 +36,7 @@ def test_a_list_is_scored_at_several_budgets_and_the_table_carries_the_protocol(
         "scores.npy",
         "per_class.csv",
         "confusion.csv",
+        "confusion.png",
         "report.html",
     }
 

@@ -28,13 +28,13 @@ def swapped(name: str, swaps: tuple[tuple[str, str], ...]) -> str:
 
 
 def islands(mask: np.ndarray) -> np.ndarray:
-    """Number the 4-connected parts of ``mask`` [S, S]; 0 outside of it."""
-    labels = np.pad(np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), 1)
+    """Number the 4-connected parts of ``mask`` [S, S], which continues across its borders; 0 outside of it."""
+    labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
         spread = np.maximum.reduce([labels, *(np.roll(labels, step, axis) for axis in (0, 1) for step in (-1, 1))])
-        spread[~np.pad(mask, 1)] = 0
+        spread[~mask] = 0
         if (spread == labels).all():
-            return labels[1:-1, 1:-1]
+            return labels
         labels = spread
 
 
@@ -44,6 +44,14 @@ def actors(clip: np.ndarray) -> np.ndarray:
     parts = islands(cover.any(axis=0))
     changes = (clip.max(axis=0) - clip.min(axis=0)).max(axis=-1) > 30
     return cover & np.isin(parts, parts[changes & (parts > 0)])
+
+
+def whole(clip: np.ndarray) -> np.ndarray:
+    """The clip shifted so that its actors do not cross the frame's border, where an empty line lets it."""
+    for axis in (1, 2):
+        is_empty = ~actors(clip).any(axis=(0, 3 - axis))
+        clip = np.roll(clip, -int(is_empty.argmax()), axis=axis)
+    return clip
 
 
 def clockwise_turn(clip: np.ndarray, place: np.ndarray, radius: float) -> float:
@@ -63,6 +71,7 @@ def clockwise_turn(clip: np.ndarray, place: np.ndarray, radius: float) -> float:
 
 def recognise(clip: np.ndarray) -> str:
     """The class of a bare clip, uint8 [T, S, S, 3]."""
+    clip = whole(clip)
     mask = actors(clip)
     area = mask.sum(axis=(1, 2))
     if min(area[0], area[-1]) == 0:
@@ -170,6 +179,7 @@ def test_a_class_that_does_not_exist_is_refused_with_the_names():
         ("sprite_radius", (0.2, 0.1)),
         ("sprite_radius", (0.1, 0.3)),
         ("sprite_contrast", 1.5),
+        ("light_share", -0.5),
         ("background_contrast", -0.1),
         ("background_drift", 2.0),
         ("wobble", float("nan")),

@@ -127,7 +127,7 @@ def test_fine_tuning_keeps_the_body_and_renews_heads_of_other_classes(finished, 
     torch.testing.assert_close(
         tuned["encoder.blocks.1.refine.attn.qkv.weight"], before["encoder.blocks.1.refine.attn.qkv.weight"]
     )
-    with pytest.raises(WeightsError, match="does not fit the recipe's model"):
+    with pytest.raises(WeightsError, match="weights do not fit the model: encoder.blocks"):
         fit(make_recipe(tmp_path, motion_set, overrides[0], "model.backbone.depth=3"))
 
 

@@ -138,7 +138,7 @@ def test_a_saved_model_loads_back_with_equal_logits(variant, tmp_path):
 def test_the_read_out_is_stored_in_the_config_and_decides_on_a_cls_token(variant):
     model = tiny_model(variant)
     has_cls = any(name.endswith("cls_token") for name in model.state_dict())
-    assert has_cls == (model.config.backbone.pool == "cls")
+    assert has_cls == (model.config.backbone.pool != "mean")
 
 
 @pytest.mark.parametrize("variant", WITH_LOOKUP)
@@ -157,6 +157,11 @@ def test_lookup_works_where_attention_is_joint_or_per_frame(variant):
 def test_lookup_refuses_divided_attention_with_one_sentence(variant):
     with pytest.raises(ConfigError, match=r"^compressor 'lookup' cannot work on \w+, .*; choose "):
         tiny_model(variant, compressor="lookup")
+
+
+def test_lookup_refuses_a_cls_token_beside_the_mean():
+    with pytest.raises(ConfigError, match="^compressor 'lookup' has no cls token, .*; choose pool mean or "):
+        tiny_model("vit mean with cls", compressor="lookup")
 
 
 def test_the_list_of_models_names_only_pairs_that_build():
@@ -222,6 +227,14 @@ def test_space_only_timesformer_averages_before_the_norm():
     frames = model.positions(model.patch_embed(clip).flatten(0, 1))
     mean = model.encoder.run(frames).x[:, 0].unflatten(0, (2, 4)).mean(1)
     torch.testing.assert_close(model(clip), model.head(model.encoder.norm(mean)))
+
+
+def test_a_mean_beside_a_cls_token_leaves_that_token_out_and_is_normalised_itself():
+    model, clip = tiny_model("vit mean with cls", frames=1), tiny_clip(frames=1)
+    perturb(model)
+    tokens = model.encoder.run(model.positions(model.patch_embed(clip).flatten(1, 2))).x
+    assert tokens.shape[1] == 1 + 4
+    torch.testing.assert_close(model(clip), model.head(model.encoder.norm(tokens[:, 1:].mean(1))))
 
 
 def test_videomae_normalises_the_mean_of_its_tokens_with_its_own_epsilon():

@@ -14,6 +14,7 @@ FRAMES, SIZE, CLASSES = 4, 32, 3
 VARIANTS: dict[str, dict[str, Any]] = {
     "vit": {"kind": "vit"},
     "vit mean": {"kind": "vit", "pool": "mean"},
+    "vit mean with cls": {"kind": "vit", "pool": "mean_with_cls"},
     "vivit": {"kind": "vivit"},
     "vivit mean": {"kind": "vivit", "pool": "mean"},
     "vivit_fe": {"kind": "vivit_fe", "temporal_depth": 2},

@@ -31,12 +31,17 @@ class LayerFactory:
     gelu: Literal["tanh", "erf"]
     norm_eps: float
     drop_path: float
-    num_prefix: int = 1
-    """Prefix tokens of the backbone when nothing is compressed."""
+    pool: Literal["cls", "mean", "mean_with_cls"] = "cls"
+    """What the backbone's head reads when nothing is compressed."""
     make_attn: Callable[..., nn.Module] = Attention
     """Called as ``Attention`` is."""
     make_block: Callable[..., Block] = Block
     """Called as ``Block`` is."""
+
+    @property
+    def num_prefix(self) -> int:
+        """Prefix tokens of the backbone when nothing is compressed."""
+        return 0 if self.pool == "mean" else 1
 
     def block(self, layer: int, *, attn: nn.Module | None = None, reducer: Reducer | None = None) -> Block:
         """Layer ``layer`` (from 0), with another attention or a reducer if given."""
@@ -79,4 +84,4 @@ Plan = Callable[[LayerFactory, Any], EncoderPlan]
 def plan_none(factory: LayerFactory, config: object) -> EncoderPlan:
     """The backbone as it is."""
     blocks: list[TokenModule] = [factory.block(layer) for layer in range(factory.depth)]
-    return EncoderPlan(blocks, factory.num_prefix, "cls" if factory.num_prefix else "mean")
+    return EncoderPlan(blocks, factory.num_prefix, "cls" if factory.pool == "cls" else "mean")

@@ -173,9 +173,12 @@ def _approach(rng: Generator, tau: Array, actor: _Track, other: _Track) -> tuple
 
 
 def _part(rng: Generator, tau: Array, actor: _Track, other: _Track) -> tuple[_Track, _Track]:
-    """Two actors start side by side and move apart along one line."""
-    middle = 0.5 + 0.6 * (actor.place.mean(axis=0) - 0.5)
-    angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.34, 0.42)
+    """Two actors start side by side and move apart along one line.
+
+    They start near the frame's middle, so that no centre leaves the frame: wrapped around, it would come near again.
+    """
+    middle = 0.5 + 0.3 * (actor.place.mean(axis=0) - 0.5)
+    angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.33, 0.4)
     gap = 0.1 + (far - 0.1) * (1 + tau[:, None]) / 2
     offset = gap * np.array([np.cos(angle), np.sin(angle)])
     wobbles = (track.place - track.place.mean(axis=0) for track in (actor, other))

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from vidtok import __version__
 from vidtok.config import Recipe, format_budget
@@ -27,6 +29,7 @@ from vidtok.models.checkpoint import read_ckpt
 from vidtok.models.pretrained.start import start_from
 from vidtok.models.profile import count_gmacs, count_params
 
+RUN_FOLDER = "VIDTOK_RUN_FOLDER"
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -55,10 +58,12 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
     data = ClipDataModule(recipe, run_folder=folder, accumulate=accumulate, progress=_say_decoded)
     torch.manual_seed(recipe.run.seed)
     module = _make_module(recipe, data, accumulate)
-    _start_block(recipe, data, module, compute, folder)
+    if rank_zero_only.rank == 0:
+        _start_block(recipe, data, module, compute, folder)
     if dry_run:
         return folder
-    _write_inputs(recipe, data, compute, folder)
+    if rank_zero_only.rank == 0:
+        _write_inputs(recipe, data, compute, folder)
     trainer = _make_trainer(recipe, data, module, compute, folder, checkpoint)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
@@ -224,7 +229,14 @@ def find_checkpoint(recipe: Recipe, resume: str) -> Path:
 
 
 def _new_folder(recipe: Recipe) -> Path:
-    """runs/<recipe>/<time>, with a number behind it when two runs start in the same second."""
+    """runs/<recipe>/<time>, with a number behind it when two runs start in the same second.
+
+    Processes that Lightning starts for further devices find the first one's folder in their environment.
+    """
+    if RUN_FOLDER in os.environ and "LOCAL_RANK" in os.environ:
+        return Path(os.environ[RUN_FOLDER])
     base = Path(recipe.run.output_dir) / recipe.name / time.strftime("%Y%m%d-%H%M%S")
     names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in range(1, 1000))
-    return next(folder for folder in names if not folder.exists())
+    folder = next(folder for folder in names if not folder.exists())
+    os.environ[RUN_FOLDER] = str(folder)
+    return folder

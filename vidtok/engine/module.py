@@ -95,7 +95,8 @@ class ClassificationModule(L.LightningModule):
         self.val_loss.update(F.cross_entropy(logits[keep], batch["label"][keep], reduction="none"))
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.val_top.compute() | {"val/loss": self.val_loss.compute()})
+        # compute() has joined the ranks already: the mean of equal values changes nothing
+        self.log_dict(self.val_top.compute() | {"val/loss": self.val_loss.compute()}, sync_dist=True)
         self.val_top.reset()
         self.val_loss.reset()
 

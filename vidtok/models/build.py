@@ -18,6 +18,7 @@ from vidtok.config import (
     ClipConfig,
     CompressorUnion,
     EvalConfig,
+    LookupConfig,
     ModelConfig,
     NoneConfig,
     TimeSformerConfig,
@@ -73,6 +74,11 @@ def refusal(config: ModelConfig) -> str | None:
         return (
             f"compressor '{compressor.kind}' cannot work on {backbone.kind}, whose blocks divide attention into "
             "time and space; choose a backbone with joint or per-frame attention, or compressor none"
+        )
+    if backbone.pool == "mean_with_cls" and isinstance(compressor, LookupConfig):
+        return (
+            "compressor 'lookup' has no cls token, which pool 'mean_with_cls' keeps; choose pool mean or "
+            "compressor none"
         )
     return None
 
@@ -226,7 +232,8 @@ def _parts(
 ) -> dict[str, Any]:
     """What every model is made of: embedding, positions and the encoder that the compressor plans.
 
-    With ``fc_norm_eps`` the last norm comes after the mean of the tokens and has that epsilon.
+    With ``fc_norm_eps`` the last norm comes after the mean of the tokens and has that epsilon; it also comes after
+    the mean with pool ``mean_with_cls``.
     """
     plan: EncoderPlan = PLANS[type(config.compressor)](factory, config.compressor)
     dim, grid = factory.dim, factory.grid
@@ -239,7 +246,7 @@ def _parts(
             dim=dim,
             depth=factory.depth,
             norm_eps=fc_norm_eps or factory.norm_eps,
-            norm_pooled=fc_norm_eps is not None,
+            norm_pooled=fc_norm_eps is not None or factory.pool == "mean_with_cls",
         ),
         "dim": dim,
         "num_classes": num_classes,
@@ -276,7 +283,7 @@ def _factory(backbone: BackboneUnion, grid: TokenGrid, role: Role) -> LayerFacto
         gelu=backbone.gelu,
         norm_eps=backbone.norm_eps,
         drop_path=backbone.drop_path,
-        num_prefix=1 if backbone.pool == "cls" else 0,
+        pool=backbone.pool,
     )
 
 

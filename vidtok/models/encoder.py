@@ -18,7 +18,7 @@ class Encoder(nn.Module):
 
     ``grids[i]`` is the arrangement after module ``i``, known without running. Raises GridError when
     built if a module cannot work on what it would receive. With ``norm_pooled`` the mean of the tokens is
-    normalised, not each token (VideoMAE's ``fc_norm``).
+    normalised, not each token (``fc_norm`` of MAE and VideoMAE).
     """
 
     def __init__(

@@ -9,6 +9,7 @@ Run from the repository root in an environment of its own, since torchvision mus
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,10 +28,11 @@ CASES = {  # name: (timm's model, arguments)
     "vit_48": ("vit_tiny_patch16_224", {"img_size": 48, "depth": 3, "num_classes": 5}),
     "deit": ("deit_tiny_patch16_224", {"img_size": 64, "depth": 2, "num_classes": 5}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 32, "depth": 2, "num_classes": 5}),
+    "mean": ("vit_tiny_patch16_224", {"img_size": 32, "depth": 2, "num_classes": 5, "global_pool": "avg"}),
 }
 
 
-def logits(name: str, arguments: dict[str, int]) -> dict[str, object]:
+def logits(name: str, arguments: dict[str, Any]) -> dict[str, object]:
     model = timm.create_model(name, **arguments).eval()
     shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
     model.load_state_dict({key: torch.from_numpy(value) for key, value in formula.weights(shapes).items()})

@@ -26,6 +26,12 @@ CARRIED = ("size", "dim", "depth", "num_heads", "patch", "mlp_ratio", "gelu", "n
 GROWN = ("vivit", "vivit_fe", "vivit_fsa", "vivit_fdp", "timesformer")
 """What an image ViT can become."""
 
+_READOUTS = {
+    "cls": "the cls token",
+    "mean": "the mean of the tokens",
+    "mean_with_cls": "the normalised mean of the patch tokens beside a cls token",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -101,6 +107,7 @@ def adapt(foreign: Foreign, backbone: BackboneUnion, clip: ClipConfig, wish: Wis
     adapted = Adapted(dict(foreign.weights), dict(foreign.changed), dict(foreign.unused))
     _fit_kernel(adapted, backbone.tubelet, wish.inflate)
     _fit_positions(adapted, foreign, backbone, clip)
+    _tell_readout(adapted, foreign.backbone.pool, backbone.pool)
     if backbone.kind != foreign.backbone.kind:
         _grow_time(adapted, foreign, backbone, clip)
     if backbone.kind == "videomae":
@@ -153,11 +160,15 @@ def _fit_positions(adapted: Adapted, foreign: Foreign, backbone: BackboneUnion, 
         if sources[name] != targets[name]:
             table = resize_table(adapted.weights[name], sources[name], targets[name])
             adapted.change(name, table, _describe_resize(sources[name], targets[name]))
-    if backbone.pool == "mean" and foreign.backbone.pool == "cls":
+    if backbone.pool == "mean" and foreign.backbone.pool != "mean":
         name = "positions.pos_embed"
         adapted.change(name, adapted.weights[name][:, 1:], "row of the cls token left out")
         adapted.drop(r"positions\.cls_token", "this model has no cls token")
-        adapted.notes.append("the classifier was trained on the cls token and now reads the mean of the tokens")
+
+
+def _tell_readout(adapted: Adapted, theirs: str, ours: str) -> None:
+    if theirs != ours:
+        adapted.notes.append(f"the source answers with {_READOUTS[theirs]}, this model with {_READOUTS[ours]}: fine-tune it")
 
 
 def resize_table(table: Tensor, source: Lattice, target: Lattice) -> Tensor:

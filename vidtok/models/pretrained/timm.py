@@ -1,10 +1,10 @@
-"""Image ViTs with timm's names: timm, DeiT, the jx conversions, MAE encoders and EViT.
+"""Image ViTs with timm's names: timm, DeiT, the jx conversions, MAE and EViT.
 
 EViT's files are DeiT's: nothing in them depends on the keep rate (its sheet, section 4).
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -38,21 +38,16 @@ def read(files: Files, hints: Hints) -> Foreign:
     ledger = Ledger(files.tensors, files.where)
     kernel = files.tensors["patch_embed.proj.weight"]
     dim, patch, depth = kernel.shape[0], kernel.shape[-1], ledger.depth(r"blocks\.(\d+)\.")
-    if "fc_norm.weight" in ledger:
-        raise WeightsError(
-            f"{files.where}: it normalises the mean of the tokens (fc_norm), which 'vit' has no place for; "
-            "use the file that was not fine-tuned, or one with a cls read-out"
-        )
     ledger.copy_kernel("patch_embed.proj")
     side = _read_positions(ledger, patch)
     for layer in range(depth):
         read_block(ledger, f"blocks.{layer}", f"encoder.blocks.{layer}")
-    ledger.copy_pair("norm", "encoder.norm")
+    pool = _read_norm(ledger, files.config)
     notes = _read_head(ledger)
     ledger.set_aside(r"decoder.*|mask_token", "decoder of the pre-training task")
     heads, more = guess_heads(dim, _with_timm_heads(hints, files.config), files.where)
     hidden = ledger.weights["encoder.blocks.0.mlp.fc1.weight"].shape[0]
-    backbone = ViTConfig(patch=patch, **backbone_shape(dim, depth, heads, hidden))
+    backbone = ViTConfig(patch=patch, pool=pool, **backbone_shape(dim, depth, heads, hidden))
     preset = _preset(files, hints)
     clip, protocol = image_preset(size=side * patch, preset=preset, crop_pct=_pretrained(files).get("crop_pct", 0.875))
     return Foreign(NAME, backbone, clip, protocol, **ledger.close(), notes=(*notes, *more))
@@ -88,6 +83,23 @@ def _read_positions(ledger: Ledger, patch: int) -> int:
         table, change = torch.cat([torch.zeros_like(table[:, :1]), table], dim=1), "zero row added for cls"
     ledger.put("positions.pos_embed", table, "pos_embed", change=change)
     return square_side(table.shape[1] - 1, ledger.where)
+
+
+def _read_norm(ledger: Ledger, config: dict[str, Any]) -> Literal["cls", "mean_with_cls"]:
+    """The last norm; returns what the head reads. ``fc_norm`` follows the pooling, ``norm`` comes before it.
+
+    Files of MAE say nothing about the pooling: its ``fc_norm`` belongs to the mean of the patch tokens. For the
+    cls token both norms are the same.
+    """
+    is_pooled = "fc_norm.weight" in ledger
+    pooling = config.get("global_pool") or ("avg" if is_pooled else "token")
+    if pooling not in ("token", "avg") or (pooling == "avg" and not is_pooled):
+        raise WeightsError(
+            f"{ledger.where}: its read-out (global_pool '{pooling}'{'' if is_pooled else ', no fc_norm'}) is none that "
+            "'vit' has beside a cls token; use a file that reads the cls token, or normalises the mean (fc_norm)"
+        )
+    ledger.copy_pair("fc_norm" if is_pooled else "norm", "encoder.norm")
+    return "cls" if pooling == "token" else "mean_with_cls"
 
 
 def _is_square(count: int) -> bool:
