@@ -5,9 +5,9 @@
 #   docker build -t vidtok --build-context wheels=DIR \
 #                --build-arg PIP_NO_INDEX=1 .                          only the wheels in DIR, no package index at all
 #
-#   docker run --rm --gpus all --ipc=host -v /videos:/data:ro -v "$PWD:/work" vidtok infer /data
+#   docker run --rm --gpus all --ipc=host -v /videos:/data:ro -v "$PWD:/results" vidtok infer /data
 #
-# Videos are mounted at /data (read-only is enough), results go to the working folder /work. Weights from the hub are
+# Videos are mounted at /data (read-only is enough), results go to the working folder /results. Weights from the hub are
 # kept in /cache/huggingface: mount a folder there, and set HF_HUB_OFFLINE=1 where there is no network. Runs as any
 # user (`--user "$(id -u):$(id -g)"`) and with a read-only root (`--read-only --tmpfs /tmp`).
 
@@ -45,8 +45,8 @@ FROM python
 ARG TORCH_INDEX
 ARG PIP_NO_INDEX
 RUN useradd --create-home --uid 1000 vidtok \
- && mkdir -p /data /work /cache/huggingface \
- && chmod 1777 /work /cache /cache/huggingface \
+ && mkdir -p /data /results /cache/huggingface \
+ && chmod 1777 /results /cache /cache/huggingface \
  && python3 -m venv --without-pip /opt/vidtok
 COPY --from=requirements /out /opt/vidtok/share
 RUN --mount=type=bind,from=pip,source=/opt/pip,target=/opt/pip \
@@ -70,6 +70,6 @@ ENV PATH=/opt/vidtok/bin:$PATH \
     USER=vidtok \
     PYTHONDONTWRITEBYTECODE=1
 USER vidtok
-WORKDIR /work
+WORKDIR /results
 ENTRYPOINT ["vidtok"]
 CMD ["--help"]

@@ -94,9 +94,9 @@ build_image() {
   esac >&2
 }
 
-# in_container COMMAND...: one command in a fresh container without network; $tmp/data read-only at /data, $tmp/work at /work.
+# in_container COMMAND...: one command in a fresh container without network; $tmp/data read-only at /data, $tmp/results at /results.
 in_container() {
-  local mounts=(-v "$tmp/data:/data:ro" -v "$tmp/work:/work") user=()
+  local mounts=(-v "$tmp/data:/data:ro" -v "$tmp/results:/results") user=()
   if [[ "$engine" == buildah ]]; then
     in_buildah "$@"
     return
@@ -133,8 +133,8 @@ expect() {
 }
 
 prepare_videos() {
-  expect 0 vidtok data synthetic /work/motion --clips 60 --seed 0
-  mv "$tmp/work/motion"/* "$tmp/data/"
+  expect 0 vidtok data synthetic /results/motion --clips 60 --seed 0
+  mv "$tmp/results/motion"/* "$tmp/data/"
   mkdir "$tmp/data/broken"
   echo "not a video" > "$tmp/data/broken/broken.mp4"
 }
@@ -142,9 +142,9 @@ prepare_videos() {
 use_image() {
   local run
   run="$(expect 0 vidtok train --config demo data.train=/data/train.csv data.val=/data/val.csv data.test=/data/test.csv \
-    train.max_steps=2 train.batch_size=4 run.output_dir=/work/runs)"
-  expect 0 vidtok doctor --json > "$tmp/work/doctor.json"
-  expect 0 vidtok infer /data/videos/test --checkpoint "$run/last.ckpt" --format json > "$tmp/work/infer.json"
+    train.max_steps=2 train.batch_size=4 run.output_dir=/results/runs)"
+  expect 0 vidtok doctor --json > "$tmp/results/doctor.json"
+  expect 0 vidtok infer /data/videos/test --checkpoint "$run/last.ckpt" --format json > "$tmp/results/infer.json"
   expect 3 vidtok infer /data/broken/broken.mp4 --checkpoint "$run/last.ckpt" > /dev/null
   expect 0 vidtok eval --checkpoint "$run/last.ckpt" --data /data/test.csv --views 1x1 > /dev/null
 }
@@ -185,7 +185,7 @@ mkdir -p "$cache"
 build_image
 tmp="$(mktemp -d)"
 trap 'rm -rf "$tmp"' EXIT
-mkdir -m 1777 "$tmp/data" "$tmp/work"
+mkdir -m 1777 "$tmp/data" "$tmp/results"
 prepare_videos
 use_image
 check_outputs

@@ -10,7 +10,7 @@ import torch
 from tests.models import layouts
 from tests.models.golden import formula
 from tests.models.test_pretrained_hf import LIBRARY, SIZES, perturbed
-from tests.models.test_pretrained_official import GOLDEN, deit_weights
+from tests.models.test_pretrained_official import GOLDEN, deit_weights, mae_weights
 from tests.models.tiny import tiny_model
 from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.checkpoint import load
@@ -188,6 +188,41 @@ def test_factorised_self_attention_from_an_image_vit_loses_the_cls_token_and_say
     model, report = load_foreign(vit, backbone="vivit_fsa", num_frames=2)
     assert "positions.cls_token" in report.unused and "mean of the tokens" in report.table()
     assert model(torch.randn(1, 3, 2, 32, 32)).shape == (1, 5)
+
+
+@pytest.fixture
+def mae(tmp_path: Path) -> Path:
+    """The same weights read out as MAE's fine-tuning does."""
+    torch.save({"model": mae_weights("vit_32")}, tmp_path / "mae.pth")
+    return tmp_path / "mae.pth"
+
+
+@pytest.mark.parametrize("kind", ["vivit", "vivit_fe", "timesformer"])
+def test_a_video_model_from_a_mean_beside_cls_reads_the_cls_token_and_says_so(mae: Path, kind: str):
+    model, report = load_foreign(mae, backbone=kind, num_frames=2)
+    assert model.config.backbone.pool == "cls"
+    assert "the source answers with the normalised mean of the patch tokens" in report.table()
+    assert "this model with the cls token: fine-tune it" in report.table()
+    assert torch.equal(model.encoder.norm.weight, mae_weights("vit_32")["fc_norm.weight"])
+    assert not report.unused
+
+
+def test_a_video_model_without_a_cls_token_drops_it_from_a_mean_beside_cls(mae: Path):
+    model, report = load_foreign(mae, backbone="vivit_fsa", num_frames=2)
+    assert "positions.cls_token" in report.unused and "this model with the mean of the tokens" in report.table()
+    assert model(torch.randn(1, 3, 2, 32, 32)).shape == (1, 5)
+
+
+def test_an_image_vit_keeps_its_read_out_on_several_frames_and_at_another_size(mae: Path):
+    model, report = load_foreign(mae, num_frames=4, image_size=48)
+    assert model.config.backbone.pool == "mean_with_cls" and "fine-tune" not in report.table()
+    with torch.no_grad():
+        still = static_clip(1, size=48)
+        torch.testing.assert_close(model(still.expand(-1, -1, 4, -1, -1)), load_foreign(mae, image_size=48)[0](still))
+    model, report = load_foreign(mae, backbone={"kind": "vit", "pool": "cls"})
+    with torch.no_grad():
+        torch.testing.assert_close(model(static_clip(1)), VIT_LOGITS, rtol=1e-5, atol=1e-5)
+    assert "this model with the cls token: fine-tune it" in report.table()
 
 
 def test_further_fields_of_the_backbone_can_be_asked_for(vit: Path):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,95 @@ def test_a_distilled_deit_loses_its_second_token_and_says_so(tmp_path: Path):
     assert torch.equal(model.positions.pos_embed, torch.cat([table[:, :1], table[:, 2:]], dim=1))
     assert report.unused.keys() == extra.keys()
     assert "distilled" in report.table()
+
+
+def mae_weights(case: str) -> dict[str, Tensor]:
+    """A plain ViT's weights as MAE's fine-tuning stores them: the last norm is called fc_norm."""
+    plain = formula.weights(GOLDEN["cases"][case]["shapes"])
+    return {re.sub("^norm", "fc_norm", key): torch.from_numpy(value) for key, value in plain.items()}
+
+
+def mae_logits(weights: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    """MAE's read-out in words: [B, 1+N, D] -> leave cls out, average, layer norm of epsilon 1e-6, linear."""
+    mean = sum(tokens[:, i] for i in range(1, tokens.shape[1])) / (tokens.shape[1] - 1)
+    centred = mean - mean.mean(1, keepdim=True)
+    normed = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
+    features = normed * weights["fc_norm.weight"] + weights["fc_norm.bias"]
+    return features @ weights["head.weight"].T + weights["head.bias"]
+
+
+@pytest.mark.parametrize(("case", "size"), [("vit_32", 32), ("vit_48", 48)])
+def test_fine_tuned_mae_files_answer_with_the_norm_of_the_mean_beside_cls(case: str, size: int, tmp_path: Path):
+    weights = mae_weights(case)
+    torch.save({"model": weights}, tmp_path / "mae_finetuned_vit_tiny.pth")
+    plain = {key.replace("fc_norm", "norm"): value for key, value in weights.items()}
+    torch.save({"model": plain}, tmp_path / "deit.pth")
+    ours, report = load_foreign(tmp_path / "mae_finetuned_vit_tiny.pth")
+    clip, twin = torch.randn(2, 3, 1, size, size), load(tmp_path / "deit.pth")
+    with torch.no_grad():
+        tokens = twin.encoder.run(twin.embed(clip)).x  # the blocks are those that timm's golden logits prove
+    assert_same_logits(ours, mae_logits(weights, tokens), clip)
+    assert ours.config.backbone.pool == "mean_with_cls"
+    assert not report.adapted and not report.new and not report.unused
+    assert report.loaded["encoder.norm.weight"] == ("fc_norm.weight",)
+    loaded = load(ours.save_pretrained(tmp_path / "out"))
+    with torch.no_grad():
+        assert torch.equal(loaded(clip), ours(clip))
+
+
+def test_fine_tuned_mae_files_are_accounted_for_to_the_last_tensor(tmp_path: Path):
+    weights = mae_weights("vit_32")
+    torch.save({"model": weights | {"norm.weight": torch.ones(192), "norm.bias": torch.ones(192)}}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"tensor 'norm.bias' \[192\] and 1 more has no place in the model"):
+        load(tmp_path / "a.pth")
+    del weights["fc_norm.bias"]
+    torch.save({"model": weights}, tmp_path / "b.pth")
+    with pytest.raises(WeightsError, match="tensor 'fc_norm.bias' is missing; the file is incomplete"):
+        load(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize("with_decoder", [False, True])
+def test_mae_pretraining_files_leave_their_decoder_unused(with_decoder: bool, tmp_path: Path):
+    encoder = {key: value for key, value in deit_weights().items() if not key.startswith("head.")}
+    shapes = {"mask_token": [1, 1, 8], "decoder_pos_embed": [1, 5, 8], "decoder_norm.weight": [8]}
+    shapes |= {"decoder_embed.weight": [8, 192], "decoder_blocks.0.attn.qkv.weight": [24, 8]}
+    shapes |= {"decoder_pred.weight": [768, 8], "decoder_pred.bias": [768]}
+    decoder = {key: torch.ones(shape) for key, shape in shapes.items()} if with_decoder else {}
+    torch.save({"model": encoder | decoder}, tmp_path / "mae_pretrain_vit_tiny.pth")
+    model, report = load_foreign(tmp_path / "mae_pretrain_vit_tiny.pth", num_classes=3)
+    assert report.unused == dict.fromkeys(decoder, "decoder of the pre-training task")
+    assert set(report.new) == {"head.weight", "head.bias"} and not report.adapted
+    assert torch.equal(model.encoder.norm.weight, encoder["norm.weight"])
+    assert model.config.backbone.pool == "cls" and model.preprocessing.mean == (0.485, 0.456, 0.406)
+
+
+def write_timm_folder(folder: Path, weights: dict[str, Tensor], global_pool: str) -> Path:
+    described = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    config = {"architecture": "vit_tiny_patch16_224", "global_pool": global_pool, "pretrained_cfg": described}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+def test_timms_config_says_what_is_pooled(tmp_path: Path):
+    picture = torch.from_numpy(formula.clip([2, 3, 32, 32]))[:, :, None]
+    shapes = GOLDEN["cases"]["mean"]["shapes"]
+    mean = {key: torch.from_numpy(value) for key, value in formula.weights(shapes).items()}
+    model = load(write_timm_folder(tmp_path / "mean", mean, "avg"))
+    assert_same_logits(model, torch.tensor(GOLDEN["cases"]["mean"]["logits"]), picture)
+    cls = torch.tensor(GOLDEN["cases"]["vit_32"]["logits"])
+    assert_same_logits(load(write_timm_folder(tmp_path / "cls", deit_weights(), "token")), cls, picture)
+    model = load(write_timm_folder(tmp_path / "fc", mae_weights("vit_32"), "token"))
+    assert model.config.backbone.pool == "cls"
+    assert_same_logits(model, cls, picture)  # one token: its norm is the same before and after
+
+
+def test_read_outs_that_vit_does_not_have_are_refused(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"\(global_pool 'avg', no fc_norm\) is none that 'vit' has"):
+        load(write_timm_folder(tmp_path / "before", deit_weights(), "avg"))
+    with pytest.raises(WeightsError, match=r"\(global_pool 'avgmax'\) is none that 'vit' has"):
+        load(write_timm_folder(tmp_path / "both", mae_weights("vit_32"), "avgmax"))
 
 
 def test_mean_and_std_come_from_timms_config_else_the_name_else_the_user(tmp_path: Path):

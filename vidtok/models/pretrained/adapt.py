@@ -168,7 +168,9 @@ def _fit_positions(adapted: Adapted, foreign: Foreign, backbone: BackboneUnion, 
 
 def _tell_readout(adapted: Adapted, theirs: str, ours: str) -> None:
     if theirs != ours:
-        adapted.notes.append(f"the source answers with {_READOUTS[theirs]}, this model with {_READOUTS[ours]}: fine-tune it")
+        adapted.notes.append(
+            f"the source answers with {_READOUTS[theirs]}, this model with {_READOUTS[ours]}: fine-tune it"
+        )
 
 
 def resize_table(table: Tensor, source: Lattice, target: Lattice) -> Tensor:
