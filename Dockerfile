@@ -21,43 +21,42 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 
-# pip stays here: the final image borrows it for each install.
-FROM python AS pip
-RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
-RUN python3 -m venv /opt/pip
-
+# Everything with pip stays in these two stages; the image gets the finished environment.
 FROM python AS requirements
 COPY pyproject.toml constraints.txt /out/
 RUN python3 -c 'import tomllib; print(*tomllib.load(open("/out/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
     > /out/requirements.txt && rm /out/pyproject.toml
 
-FROM pip AS package
+FROM python AS builder
+ARG TORCH_INDEX
 ARG PIP_NO_INDEX
 ENV PIP_FIND_LINKS=/wheels PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python3 -m venv --without-pip /opt/vidtok
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/vidtok
+COPY --from=requirements /out /opt/vidtok/share
+RUN --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip --python /opt/vidtok install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
+    -c /opt/vidtok/share/constraints.txt torch
+RUN --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip --python /opt/vidtok install \
+    -c /opt/vidtok/share/constraints.txt -r /opt/vidtok/share/requirements.txt
+
+FROM builder AS package
+RUN python3 -m venv --without-pip /opt/package
 COPY pyproject.toml README.md LICENSE /src/
 COPY configs /src/configs
 COPY vidtok /src/vidtok
 RUN --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip --python /opt/vidtok install --no-deps /src
+    /opt/pip/bin/pip --python /opt/package install --no-deps /src \
+ && sed -i '1s#/opt/package#/opt/vidtok#' /opt/package/bin/vidtok
 
 FROM python
-ARG TORCH_INDEX
-ARG PIP_NO_INDEX
 RUN useradd --create-home --uid 1000 vidtok \
  && mkdir -p /data /results /cache/huggingface \
- && chmod 1777 /results /cache /cache/huggingface \
- && python3 -m venv --without-pip /opt/vidtok
-COPY --from=requirements /out /opt/vidtok/share
-RUN --mount=type=bind,from=pip,source=/opt/pip,target=/opt/pip \
-    --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip --python /opt/vidtok install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
-    --find-links /wheels -c /opt/vidtok/share/constraints.txt torch
-RUN --mount=type=bind,from=pip,source=/opt/pip,target=/opt/pip \
-    --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip --python /opt/vidtok install --no-cache-dir --find-links /wheels \
-    -c /opt/vidtok/share/constraints.txt -r /opt/vidtok/share/requirements.txt
-COPY --from=package /opt/vidtok /opt/vidtok
+ && chmod 1777 /results /cache /cache/huggingface
+COPY --from=builder /opt/vidtok /opt/vidtok
+COPY --from=package /opt/package/bin/vidtok /opt/vidtok/bin/vidtok
+COPY --from=package /opt/package/lib /opt/vidtok/lib
 
 ENV PATH=/opt/vidtok/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
