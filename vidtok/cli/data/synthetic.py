@@ -1,4 +1,4 @@
-"""``vidtok data``: make data sets."""
+"""``vidtok data synthetic``: write the motion set."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Data sets: synthetic.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keeps ``synthetic`` a subcommand while it is the only one."""
-
-
-@app.command()
 def synthetic(
     out: Annotated[Path, typer.Argument(help="folder to write to", metavar="OUT")],
     clips: Annotated[int, typer.Option(help="number of clips in all: 80 % train, 10 % val, 10 % test")] = 6000,

@@ -1,0 +1,20 @@
+"""The model: a backbone, a compressor and where its weights come from."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from vidtok.config.backbones import BackboneConfig, ViViTFEConfig, parse_backbone
+from vidtok.config.base import Section
+from vidtok.config.compressors import CompressorConfig, NoneConfig, parse_compressor
+
+
+class ModelConfig(Section):
+    backbone: Annotated[BackboneConfig, BeforeValidator(parse_backbone)] = Field(
+        ViViTFEConfig(), description="name (vivit_fe_b_16x2) or mapping with kind"
+    )
+    compressor: Annotated[CompressorConfig, BeforeValidator(parse_compressor)] = Field(
+        NoneConfig(), description="name (lookup) or mapping with kind"
+    )
+    num_classes: int | None = Field(None, ge=1, description="number of classes; empty: counted from the data")
+    pretrained: str | None = Field(None, description="checkpoint to start from: path of a .ckpt or folder")
