@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone to a trained, evaluated and used model: about ten minutes on two CPU cores, less on a GPU.
+# From a fresh clone to a trained, evaluated and used model: about eleven minutes on two CPU cores, less on a GPU.
 # Everything it makes lies in demo/ (or the folder given as first argument); run again, it starts over from there.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
