@@ -3,7 +3,7 @@ import torch
 
 import vidtok
 from vidtok.config import ClipConfig, LookupConfig, ModelConfig, ViTConfig, ViViTConfig, ViViTFEConfig
-from vidtok.errors import ConfigError, WeightsError
+from vidtok.errors import WeightsError
 from vidtok.models.build import build_model, create_model
 from vidtok.models.checkpoint import load, save_pretrained
 from vidtok.models.pretrained.start import start_from
@@ -72,10 +72,10 @@ def test_an_image_vit_starts_a_video_model_with_a_new_head_and_keeps_its_gelu(tm
     model = create_model(config, num_frames=4, image_size=32, num_classes=3, pretrained=tmp_path / "deit.pth")
     assert model.config.backbone.gelu == "erf" and model.num_classes == 3
     assert torch.equal(model.encoder.blocks[1].attn.qkv.weight, image.encoder.blocks[1].attn.qkv.weight)
-    with pytest.raises(ConfigError, match="cannot start compressor 'lookup' yet"):
-        create_model(
-            config, num_frames=4, image_size=32, compressor="lookup", budget=(2, 2), pretrained=tmp_path / "deit.pth"
-        )
+    compressed = create_model(
+        config, num_frames=4, image_size=32, compressor="lookup", budget=(2, 2), pretrained=tmp_path / "deit.pth"
+    )
+    assert torch.equal(compressed.encoder.blocks[2].refine.attn.qkv.weight, image.encoder.blocks[1].attn.qkv.weight)
 
 
 def test_a_trace_of_the_plain_model_is_the_identity():
@@ -85,14 +85,15 @@ def test_a_trace_of_the_plain_model_is_the_identity():
 
 
 @pytest.mark.parametrize("backbone", [ViTConfig(**TINY), ViViTConfig(**TINY), ViViTFEConfig(**TINY, temporal_depth=1)])
-def test_a_trace_of_lookup_says_how_compressed_tokens_share_patches_of_their_time(backbone):
+def test_a_trace_of_lookup_says_what_compressed_tokens_gather(backbone):
     model = create_model(backbone, num_frames=4, image_size=32, num_classes=5, compressor="lookup", budget=(2, 3))
     steps = model.lattice[0]
     for source, (compressed, lookup) in zip(model.trace(clip_of(model)), model.token_counts, strict=True):
         assert source.shape == (2, compressed, lookup)
         torch.testing.assert_close(source.sum(2), torch.ones(2, compressed))
-        other_times = source.unflatten(2, (steps, -1)).unflatten(1, (steps, -1)).sum((2, 4))[0]
-        torch.testing.assert_close(other_times, torch.eye(steps) * 6)
+        over_time = source.unflatten(2, (steps, -1)).unflatten(1, (steps, -1)).sum((2, 4))[0]
+        is_joint = isinstance(backbone, ViViTConfig)
+        assert is_joint or torch.allclose(over_time, torch.eye(steps) * 6)
 
 
 def test_load_of_a_folder_without_a_checkpoint_says_what_it_lacks(tmp_path):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from vidtok.nn.attention import Attention
+from vidtok.nn.attention import Attention, Heads
 from vidtok.nn.blocks import Block, DropPath
 from vidtok.nn.tokens import TokenGrid, Tokens
 
@@ -13,8 +13,8 @@ class KeepHalf(torch.nn.Module):
     def out_grid(self, grid: TokenGrid) -> TokenGrid:
         return TokenGrid(grid.num_tokens // 2, grid.t, None)
 
-    def forward(self, tokens: Tokens, normed: torch.Tensor, attn: torch.nn.Module) -> Tokens:
-        assert normed.shape == tokens.x.shape and isinstance(attn, Attention)
+    def forward(self, tokens: Tokens, heads: Heads) -> Tokens:
+        assert heads.q.shape == heads.k.shape == (*tokens.x.shape[:1], 2, tokens.x.shape[1], 4)
         return replace(tokens, x=tokens.x[:, : tokens.grid.num_tokens // 2], grid=self.out_grid(tokens.grid))
 
 

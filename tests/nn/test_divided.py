@@ -112,7 +112,7 @@ def test_stochastic_depth_acts_per_step_along_space_and_per_site_along_time():
     nn.init.constant_(block.temporal_fc.bias, 10.0)
     x = torch.zeros(64, T * S, DIM)
     tokens = Tokens(x, GRID, 0)
-    along_space = block.attend(x, tokens).unflatten(1, (T, S))
+    along_space = block.attend(x, tokens)[0].unflatten(1, (T, S))
     assert set(along_space.unique().tolist()) == {0.0, 2.0}
     assert torch.equal(along_space, along_space[:, :, :1, :1].expand_as(along_space))
     along_time = block.mix_time(tokens).x.unflatten(1, (T, S))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidtok.cli.output import find_writer, note
+from vidtok.cli.output import find_writer, load_model, note
 from vidtok.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from vidtok.engine.infer import InferOptions
     from vidtok.engine.windows import Window
+    from vidtok.models.backbones import VideoModel
 
 Text = str | None
 Result = dict[str, Any]
@@ -30,6 +31,7 @@ def infer(
     views: Annotated[
         Text, typer.Option(help="clips x crops, such as 4x3; default: the checkpoint's, at most 4x1")
     ] = None,
+    compressor: Annotated[Text, typer.Option(help="compressor to give a dense checkpoint, such as evit")] = None,
     budget: Annotated[Text, typer.Option(help="token budget, such as 3x3; default: the checkpoint's own")] = None,
     window: Annotated[Text, typer.Option(help="label a long video piece by piece: length, such as 2s")] = None,
     stride: Annotated[Text, typer.Option(help="time from one window to the next, such as 1s; default: window")] = None,
@@ -37,8 +39,11 @@ def infer(
     contact_sheet: Annotated[
         Text, typer.Option(help="write a picture (.png) of the frames that the model sees and its answer")
     ] = None,
+    tokens: Annotated[
+        Text, typer.Option(help="draw what was kept, merged and dropped: .png by layers, .mp4 the last layer")
+    ] = None,
     overlay: Annotated[Text, typer.Option(help="write the video with the labels drawn on it (.mp4)")] = None,
-    decoder: Annotated[str, typer.Option(help="auto, pyav or decord")] = "auto",
+    decoder: Annotated[str, typer.Option(help="auto, pyav, pyav-isolated, decord or torchcodec")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Label videos. Results go to stdout; a video that cannot be read is a result with an error.
@@ -50,7 +55,6 @@ def infer(
     from vidtok.config import DataConfig, from_tree, parse_budget
     from vidtok.engine.infer import InferOptions, default_checkpoint, expand_inputs, infer_videos
     from vidtok.engine.predict import at_budget, choose_compute, parse_views
-    from vidtok.models.checkpoint import load
 
     chosen_budget = parse_budget(budget)
     from_tree(DataConfig, {"decoder": decoder})
@@ -58,16 +62,17 @@ def infer(
         parse_views(views)
     compute = choose_compute(device)
     paths = expand_inputs(inputs, sys.stdin)
-    if "-" not in inputs or contact_sheet or overlay:
-        paths = iter(_checked(list(paths), single=bool(contact_sheet or overlay)))
-    model = load(checkpoint or default_checkpoint()).to(compute.device)
+    one_video = bool(contact_sheet or tokens or overlay)
+    if "-" not in inputs or one_video:
+        paths = iter(_checked(list(paths), single=one_video))
+    model = load_model(checkpoint or default_checkpoint(), compressor).to(compute.device)
     options = InferOptions.for_model(model, views=views, topk=topk, decoder=decoder, window=span)
     tally = _Tally()
     with at_budget(model, chosen_budget):
         write(tally.watch(infer_videos(model, paths, options, compute=compute)), sys.stdout)
-    tally.finish()
-    if contact_sheet:
-        _draw_sheet(model.preprocessing, tally.results, options, contact_sheet)
+        tally.finish()
+        if contact_sheet or tokens:
+            _draw(model, tally.results, options, contact_sheet=contact_sheet, tokens=tokens)
     if overlay:
         from vidtok.engine.overlay import write_overlay
 
@@ -95,7 +100,7 @@ def _parse_seconds(option: str, text: str) -> float:
 
 def _checked(paths: list[str], *, single: bool) -> list[str]:
     if single and len(paths) != 1:
-        raise ConfigError(f"--contact-sheet and --overlay take one video, these are {len(paths)}")
+        raise ConfigError(f"--contact-sheet, --tokens and --overlay take one video, these are {len(paths)}")
     return paths
 
 
@@ -129,19 +134,24 @@ class _Tally:
             note(f"{self.errors} of the videos could not be read; their results hold the cause")
 
 
-def _draw_sheet(clip: Any, results: list[Result], options: "InferOptions", out: str) -> None:
+def _draw(
+    model: "VideoModel", results: list[Result], options: "InferOptions", *, contact_sheet: Text, tokens: Text
+) -> None:
     """The first window's frames again, which are the same because test views are not random."""
     from vidtok.data.dataset import load_views
+    from vidtok.engine.token_picture import write_tokens
     from vidtok.engine.visualize import save_contact_sheet
 
     result = results[0]
-    window = (result["start_s"], result["end_s"]) if options.window else None
     video = load_views(
         result["path"],
-        clip,
+        model.preprocessing,
         num_clips=options.clips,
         num_crops=options.crops,
         decoder=options.decoder,
-        window_seconds=window,
+        window_seconds=(result["start_s"], result["end_s"]) if options.window else None,
     )
-    save_contact_sheet(video, result, out, num_crops=options.crops)
+    if contact_sheet:
+        save_contact_sheet(video, result, contact_sheet, num_crops=options.crops)
+    if tokens:
+        write_tokens(model, video, tokens, num_crops=options.crops)

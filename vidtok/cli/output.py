@@ -5,9 +5,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vidtok.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vidtok.models.backbones import VideoModel
 
 Result = dict[str, Any]
 Writer = Callable[[Iterable[Result], TextIO], None]
@@ -125,3 +128,17 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         if shows:
             sys.stderr.write("\r\033[K")
+
+
+def load_model(source: str, compressor: str | None) -> "VideoModel":
+    """Load a checkpoint; with ``compressor`` say on stderr what became of its weights. Raises as ``vidtok.load``."""
+    from vidtok.models.checkpoint import load
+
+    model = load(source)
+    if compressor is None:
+        return model
+    from vidtok.models.warmstart import compress_model
+
+    model, report = compress_model(model, compressor)
+    note(report.table())
+    return model

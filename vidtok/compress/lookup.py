@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from vidtok.compress.plan import EncoderPlan, LayerFactory
 from vidtok.config import Budget, LookupConfig, format_budget
 from vidtok.errors import ConfigError
-from vidtok.nn.attention import FusedLinear, merge_heads, split_heads
+from vidtok.nn.attention import FusedLinear, attention_weights, merge_heads, split_heads
 from vidtok.nn.blocks import Block, DropPath, Mlp
+from vidtok.nn.divided import fold_steps, unfold_steps
 from vidtok.nn.embed import LatticeResize
-from vidtok.nn.tokens import TokenGrid, TokenModule, Tokens
+from vidtok.nn.tokens import TokenGrid, TokenModule, Tokens, block_diagonal
 
 
 class LookupStem(nn.Module):
@@ -32,9 +33,10 @@ class LookupStem(nn.Module):
     Resizing after positions were added equals resizing features and positions apart: both are linear.
     """
 
-    def __init__(self, grid: TokenGrid, budget: Budget) -> None:
+    def __init__(self, grid: TokenGrid, budget: Budget, *, keeps_time: bool = False) -> None:
         super().__init__()
         self.lattice = grid.require_lattice("lookup")
+        self.keeps_time = keeps_time
         self.resize = LatticeResize(self.lattice, self._target(budget))
         self.budget = budget
 
@@ -45,6 +47,11 @@ class LookupStem(nn.Module):
             full = format_budget(self.lattice)
             raise ConfigError(
                 f"lookup budget '{format_budget(budget)}' must be a grid h x w or t x h x w within {full}, such as 5x5"
+            )
+        if self.keeps_time and target[0] != self.lattice[0]:
+            raise ConfigError(
+                f"lookup budget '{format_budget(budget)}' must keep the {self.lattice[0]} time steps, because "
+                "attention divides time and space here; give h x w, such as 5x5"
             )
         return target
 
@@ -129,6 +136,14 @@ class Infuse(nn.Module):
         q, k = split_heads(q, self.num_heads), split_heads(k, self.num_heads)
         return F.scaled_dot_product_attention(q, k, self.value(compressed))
 
+    @torch.no_grad()
+    def silence(self) -> tuple[str, str]:
+        """Zero the last matrices: the lookup stream passes unchanged until they learn. Returns what is zero."""
+        last = "proj" if isinstance(self.proj, nn.Linear) else "norm_v" if self.norm_after else "v"
+        for parameter in (*self.get_submodule(last).parameters(), *self.mlp.fc2.parameters()):
+            nn.init.zeros_(parameter)
+        return f"infuse.{last}", "infuse.mlp.fc2"
+
 
 class Lookup(nn.Module):
     """One LookupViT block around a backbone's block: (1) gather, (2) refine, (3) infuse.
@@ -146,6 +161,7 @@ class Lookup(nn.Module):
         self.infuse = (
             Infuse(factory.dim, config=config, num_heads=heads, gelu=factory.gelu, eps=eps) if write_back else None
         )
+        self.num_steps = factory.grid.require_time("lookup") if factory.role == "divided" else 1
         self.share_softmax = write_back and config.reuse == "post"
         self.drop_path = DropPath(block.drop_path.rate)
 
@@ -153,40 +169,56 @@ class Lookup(nn.Module):
         return self.refine.out_grid(grid)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        lookup = tokens.lookup
-        assert lookup is not None, "a Lookup block needs the streams of a LookupStem"
-        q, k, v = self.gather.project(tokens.x, lookup)
+        assert tokens.lookup is not None, "a Lookup block needs the streams of a LookupStem"
+        lookup = fold_steps(tokens.lookup, self.num_steps)
+        q, k, v = self.gather.project(fold_steps(tokens.x, self.num_steps), lookup)
         if self.share_softmax:
-            attention = _softmax_scores(q, k)  # [B, A, M, N]
+            attention = attention_weights(q, k).to(v.dtype)  # [B, A, M, N]
             gathered = attention @ v
         else:
             gathered = F.scaled_dot_product_attention(q, k, v)
-        x = tokens.x + self.drop_path(self.gather.proj(merge_heads(gathered)))
-        tokens = self.refine(replace(tokens, x=x))
+        x = tokens.x + self.drop_path(unfold_steps(self.gather.proj(merge_heads(gathered)), self.num_steps))
+        source = None if tokens.source is None else block_diagonal(attention_weights(q, k).mean(1), self.num_steps)
+        tokens = self.refine(replace(tokens, x=x, source=source))
         if self.infuse is None:
             return tokens
+        compressed = fold_steps(tokens.x, self.num_steps)
         if self.infuse.reuse == "post":
-            infused = attention.transpose(-1, -2) @ self.infuse.value(tokens.x)
+            infused = attention.transpose(-1, -2) @ self.infuse.value(compressed)
         elif self.infuse.reuse == "pre":
-            infused = F.scaled_dot_product_attention(k, q, self.infuse.value(tokens.x))
+            infused = F.scaled_dot_product_attention(k, q, self.infuse.value(compressed))
         else:
-            infused = self.infuse.own_attention(tokens.x, lookup)
+            infused = self.infuse.own_attention(compressed, lookup)
         lookup = lookup + self.drop_path(self.infuse.proj(merge_heads(infused)))
         lookup = lookup + self.drop_path(self.infuse.mlp(self.infuse.norm(lookup)))
-        return replace(tokens, lookup=lookup)
+        return replace(tokens, lookup=unfold_steps(lookup, self.num_steps))
 
-
-def _softmax_scores(q: Tensor, k: Tensor) -> Tensor:
-    """[B, A, M, E], [B, A, N, E] -> softmax over N of q k^T / sqrt(E), taken in float32: [B, A, M, N]."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+    @torch.no_grad()
+    def warm_start(self) -> dict[str, str]:
+        """Begin as the backbone's own attention: the gather takes its maps over, the infusion adds nothing."""
+        attn = self.refine.attn
+        q_weight, kv_weight = attn.qkv.weight.tensor_split([attn.proj.in_features])
+        q_bias, kv_bias = attn.fused_bias().tensor_split([attn.proj.in_features])
+        for linear, weight, bias in ((self.gather.q, q_weight, q_bias), (self.gather.kv, kv_weight, kv_bias)):
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        started = ["q", "kv"]
+        if isinstance(self.gather.proj, nn.Linear):
+            self.gather.proj.load_state_dict(attn.proj.state_dict())
+            started.append("proj")
+        if not self.gather.norm_after:
+            for name in ("norm_q", "norm_k"):
+                self.gather.get_submodule(name).load_state_dict(self.refine.norm1.state_dict())
+                started.append(name)
+        told = {f"gather.{name}": "from the block's attention" for name in started}
+        return told if self.infuse is None else told | dict.fromkeys(self.infuse.silence(), "zero")
 
 
 def plan_lookup(factory: LayerFactory, config: LookupConfig) -> EncoderPlan:
     """Wraps every block. The last block writes back only when the lookup head is trained (else DDP finds
     parameters without a gradient)."""
     trained = config.loss_weights[1] > 0
-    modules: list[TokenModule] = [LookupStem(factory.grid, config.budget)]
+    modules: list[TokenModule] = [LookupStem(factory.grid, config.budget, keeps_time=factory.role == "divided")]
     for layer in range(factory.depth):
         write_back = trained or layer < factory.depth - 1
         modules.append(Lookup(factory.block(layer), factory, config, write_back=write_back))

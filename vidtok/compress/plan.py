@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import nn
 
 from vidtok.config import Budget
+from vidtok.errors import ConfigError
 from vidtok.nn.attention import Attention
 from vidtok.nn.blocks import Block, Reducer
 from vidtok.nn.tokens import TokenGrid, TokenModule
@@ -43,6 +44,15 @@ class LayerFactory:
         """Prefix tokens of the backbone when nothing is compressed."""
         return 0 if self.pool == "mean" else 1
 
+    def layers(self, numbers: tuple[int, ...]) -> frozenset[int]:
+        """Layers counted from 1, as a recipe names them, counted from 0. Raises ConfigError for one that is none."""
+        wrong = [number for number in numbers if not 1 <= number <= self.depth]
+        if wrong:
+            raise ConfigError(
+                f"model.compressor.layers: {wrong[0]} is not one of the encoder's layers 1 to {self.depth}"
+            )
+        return frozenset(number - 1 for number in numbers)
+
     def block(self, layer: int, *, attn: nn.Module | None = None, reducer: Reducer | None = None) -> Block:
         """Layer ``layer`` (from 0), with another attention or a reducer if given."""
         return self.make_block(
@@ -75,6 +85,15 @@ class Budgeted(Protocol):
 
     def set_budget(self, budget: Budget) -> None:
         """Raises ConfigError when the value is not one that this module takes."""
+        ...
+
+
+@runtime_checkable
+class WarmStarted(Protocol):
+    """A module with parts of its own that can begin from the weights of the block that it holds."""
+
+    def warm_start(self) -> dict[str, str]:
+        """Begin so; the names of those submodules, and how each began."""
         ...
 
 

@@ -17,6 +17,10 @@ SIZES: dict[str, tuple[int, int, int]] = {  # size: (dim, depth, num_heads)
 }
 
 
+Layout = Literal["frames", "joint", "factorised", "divided", "divided_no_cls", "dot_product"]
+"""How a backbone's attention is arranged over time and space: what a compressor has to fit."""
+
+
 class BackboneBase(Section):
     size: Literal["ti", "s", "b", "l", "h"] = Field("b", description="named size: sets dim, depth and num_heads")
     dim: int | None = Field(None, ge=8, description="token width, instead of the size's")
@@ -29,6 +33,12 @@ class BackboneBase(Section):
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth rate of the last block, linear from 0")
     pool: Literal["cls", "mean"] = Field("cls", description="what the head reads; mean of the patch tokens: no cls")
     default_frames: ClassVar[int] = 32
+    arrangement: ClassVar[Layout] = "joint"
+
+    @property
+    def layout(self) -> Layout:
+        """The arrangement of its attention, by which the support table is ordered."""
+        return self.arrangement
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,6 +62,7 @@ class ViTConfig(BackboneBase):
         "of the patch tokens is normalised (MAE)",
     )
     default_frames: ClassVar[int] = 1
+    arrangement: ClassVar[Layout] = "frames"
 
 
 class ViViTConfig(BackboneBase):
@@ -67,6 +78,7 @@ class ViViTFEConfig(BackboneBase):
     kind: Literal["vivit_fe"] = "vivit_fe"
     tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
     temporal_depth: int = Field(4, ge=0, description="number of temporal blocks; 0: the mean over time steps")
+    arrangement: ClassVar[Layout] = "factorised"
 
 
 class ViViTFSAConfig(BackboneBase):
@@ -76,6 +88,7 @@ class ViViTFSAConfig(BackboneBase):
     tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
     pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
     order: Literal["time_space", "space_time"] = Field("time_space", description="order of the two attentions")
+    arrangement: ClassVar[Layout] = "divided_no_cls"
 
 
 class ViViTFDPConfig(BackboneBase):
@@ -84,6 +97,7 @@ class ViViTFDPConfig(BackboneBase):
     kind: Literal["vivit_fdp"] = "vivit_fdp"
     tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
     pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
+    arrangement: ClassVar[Layout] = "dot_product"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -101,6 +115,14 @@ class TimeSformerConfig(BackboneBase):
     tubelet: int = Field(1, ge=1, description="tubelet depth [frames]; the official models have 1")
     attention: Literal["divided", "joint", "space"] = Field("divided", description="what attends to what in a block")
     default_frames: ClassVar[int] = 8
+
+    @property
+    def layout(self) -> Layout:
+        if self.attention == "space":
+            return "frames"
+        if self.attention == "joint":
+            return "joint"
+        return "divided" if self.pool == "cls" else "divided_no_cls"
 
 
 class VideoMAEConfig(BackboneBase):

@@ -2,9 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from vidtok.config.base import GridField, Section, format_budget
+from vidtok.config.base import GridField, Section, format_budget, parse_budget
+
+KeepRate = Annotated[float, BeforeValidator(parse_budget)]
+Cell = tuple[int, int] | tuple[int, int, int]
+
+
+def _at_least_one(grid: Cell) -> Cell:
+    if min(grid) < 1:
+        raise ValueError(f"every side of a grid must be at least 1, not {format_budget(grid)}")
+    return grid
 
 
 class NoneConfig(Section):
@@ -30,12 +39,7 @@ class LookupConfig(Section):
         "auto", description="head that answers; auto: mean of both, compressed in the factorised encoder"
     )
 
-    @field_validator("budget")
-    @classmethod
-    def _positive(cls, budget: tuple[int, ...]) -> tuple[int, ...]:
-        if min(budget) < 1:
-            raise ValueError(f"every side of the compressed grid must be at least 1, not {format_budget(budget)}")
-        return budget
+    _positive = field_validator("budget")(_at_least_one)
 
     @model_validator(mode="after")
     def _answer_is_trained(self) -> "LookupConfig":
@@ -46,6 +50,62 @@ class LookupConfig(Section):
         return self
 
 
+class KeepRateConfig(Section):
+    """What compressors with a keep rate share."""
+
+    budget: KeepRate = Field(0.7, gt=0, le=1, description="share of the patch tokens that each reducing layer keeps")
+    layers: tuple[int, ...] | None = Field(
+        None, description="reducing layers, counted from 1; empty: 4, 7 and 10 of 12, scaled with the depth"
+    )
+
+
+class EViTConfig(KeepRateConfig):
+    """EViT: keep the tokens that the cls token attends to, fuse the others into one."""
+
+    kind: Literal["evit"] = "evit"
+    fuse: bool = Field(True, description="add one token, the attention-weighted sum of those left out")
+
+
+class RandomConfig(KeepRateConfig):
+    """Keep tokens at random: the baseline that every selection has to beat."""
+
+    kind: Literal["random"] = "random"
+
+
+class MergeConfig(KeepRateConfig):
+    """ToMe: merge the most similar tokens; works without training."""
+
+    kind: Literal["merge"] = "merge"
+    budget: KeepRate = Field(0.7, ge=0.5, le=1, description="share of the patch tokens left by each reducing layer")
+
+
+class SemanticConfig(Section):
+    """STViT: a few semantic tokens, cluster centres of the image tokens, replace them after a third of the layers."""
+
+    kind: Literal["semantic"] = "semantic"
+    budget: GridField = Field((4, 4), description="lattice (h, w) of semantic tokens per time step")
+    pooling: Literal["intra", "inter", "adaptive"] = Field(
+        "intra", description="first centres: weights within windows, these plus an offset across windows, adaptive max"
+    )
+    keys: Literal["frame", "joint"] = Field(
+        "frame", description="image tokens that a semantic token looks at: its own time step's, or all"
+    )
+    centres: GridField = Field((4, 4), description="lattice of the learned global centres, resized to the budget")
+
+    _positive = field_validator("budget", "centres")(_at_least_one)
+
+
+class SuperTokenConfig(Section):
+    """SViT: attention runs over super tokens, sparse averages of neighbouring tokens; no token is dropped."""
+
+    kind: Literal["supertoken"] = "supertoken"
+    budget: GridField = Field((2, 2), description="tokens per super token: cell (h, w) per time step, or (t, h, w)")
+    border_mask: bool = Field(False, description="leave neighbours beyond the border out; the official code does not")
+    layers: tuple[int, ...] | None = Field(None, description="layers with super tokens, counted from 1; empty: all")
+
+    _positive = field_validator("budget")(_at_least_one)
+
+
 def parse_compressor(value: Any) -> Any:
     """Turn a compressor's name into the mapping of its config; a mapping gets its kind."""
     if isinstance(value, dict):
@@ -53,5 +113,7 @@ def parse_compressor(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-CompressorUnion = NoneConfig | LookupConfig
+CompressorUnion = (
+    NoneConfig | LookupConfig | SemanticConfig | EViTConfig | SuperTokenConfig | MergeConfig | RandomConfig
+)
 CompressorConfig = Annotated[CompressorUnion, Field(discriminator="kind")]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vidtok.config import Budget, ClipConfig, EvalConfig, ModelConfig
 from vidtok.models.encoder import Encoder
 from vidtok.nn.embed import Positions, SinCosPositions, TubeletEmbed
+from vidtok.nn.tokens import block_diagonal
 
 TokenCount = int | tuple[int, int]
 
@@ -21,14 +22,15 @@ TokenCount = int | tuple[int, int]
 class VideoModel(nn.Module):
     """Embedding, encoder and heads; a subclass says how the encoder sees time (``readouts``).
 
-    ``config``, ``preprocessing``, ``eval_protocol`` and ``class_names`` travel with the weights; ``build``
-    sets them.
+    ``config``, ``preprocessing``, ``eval_protocol``, ``class_names`` and ``multi_label`` travel with the weights;
+    ``build`` sets the first three. A multi-label model's scores are sigmoids, each class for itself.
     """
 
     config: ModelConfig
     preprocessing: ClipConfig
     eval_protocol: EvalConfig
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
     default_eval_head: Literal["compressed", "mean"] = "mean"
 
     def __init__(
@@ -112,12 +114,12 @@ class VideoModel(nn.Module):
 
         Returns:
             For every layer the float weights [B, N, N_input] of the tubelets in the patch tokens after it, rows
-            summing to 1, both in (t, h, w) order; with LookupViT those of the compressed tokens.
+            summing to 1, columns in (t, h, w) order. What is dropped has an empty column. Where attention decides,
+            it is the mean of its heads: what compressed tokens gather in this layer (LookupViT), and what semantic
+            tokens were made of (STViT). Super tokens stand for the layer's patch tokens, which all stay.
         """
-        eye = torch.eye(self._encoder_runs, device=clip.device)
         sources = self.encoder.trace(self.embed(clip))  # each [B runs, M, S]
-        split = (source.unflatten(0, (-1, self._encoder_runs)) for source in sources)
-        return [torch.einsum("brms,rq->brmqs", source, eye).flatten(3, 4).flatten(1, 2) for source in split]
+        return [block_diagonal(source, self._encoder_runs) for source in sources]
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``model.safetensors``, ``config.json`` and a model card; ready for the hub."""
@@ -185,8 +187,11 @@ class SpaceOnlyModel(VideoModel):
 
     def readouts(self, clip: Tensor) -> tuple[Tensor, ...]:
         tokens = self.encoder.run(self.embed(clip))
-        lookup = None if tokens.lookup is None else self.split_steps(tokens.lookup).mean(1)
-        return self.encoder.read(replace(tokens, x=self.split_steps(tokens.x).mean(1), lookup=lookup))
+        if tokens.grid.hw is None and self.encoder.readout == "mean":  # steps hold other sites: pool them one by one
+            return tuple(self.split_steps(step).mean(1) for step in self.encoder.read(tokens))
+        parts = {name: getattr(tokens, name) for name in ("x", "size", "lookup")}
+        over_time = {name: None if part is None else self.split_steps(part).mean(1) for name, part in parts.items()}
+        return self.encoder.read(replace(tokens, **over_time))
 
 
 class FactorisedEncoderModel(VideoModel):

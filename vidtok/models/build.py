@@ -12,15 +12,14 @@ from torch import nn
 
 from vidtok.compress import PLANS
 from vidtok.compress.plan import EncoderPlan, LayerFactory, Role, plan_none
+from vidtok.compress.support import LAYOUTS, SUPPORT
 from vidtok.config import (
     BackboneUnion,
     Budget,
     ClipConfig,
     CompressorUnion,
     EvalConfig,
-    LookupConfig,
     ModelConfig,
-    NoneConfig,
     TimeSformerConfig,
     VideoMAEConfig,
     ViTConfig,
@@ -69,18 +68,14 @@ def list_models(pattern: str = "*", *, compressor: str = "none") -> list[str]:
 def refusal(config: ModelConfig) -> str | None:
     """Why this pair of backbone and compressor cannot be built, in one sentence; None when it can."""
     backbone, compressor = config.backbone, config.compressor
-    timesformer = isinstance(backbone, TimeSformerConfig) and backbone.attention == "divided"
-    if (timesformer or isinstance(backbone, ViViTFSAConfig)) and not isinstance(compressor, NoneConfig):
-        return (
-            f"compressor '{compressor.kind}' cannot work on {backbone.kind}, whose blocks divide attention into "
-            "time and space; choose a backbone with joint or per-frame attention, or compressor none"
-        )
-    if backbone.pool == "mean_with_cls" and isinstance(compressor, LookupConfig):
-        return (
-            "compressor 'lookup' has no cls token, which pool 'mean_with_cls' keeps; choose pool mean or "
-            "compressor none"
-        )
-    return None
+    support = SUPPORT[compressor.kind][backbone.layout]
+    if support.status != "refused":
+        return None
+    able = [kind for kind, row in SUPPORT.items() if row[backbone.layout].status != "refused"]
+    return (
+        f"compressor '{compressor.kind}' cannot work on {backbone.kind} ({LAYOUTS[backbone.layout]}): {support.note}; "
+        f"choose one of {', '.join(able)}"
+    )
 
 
 def create_model(
@@ -181,7 +176,8 @@ def _vivit_fsa(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_c
 
 
 def _vivit_fdp(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:
-    factory = replace(_over_clip(config.backbone, lattice), make_attn=AxialAttention, make_block=AxialBlock)
+    factory = _factory(config.backbone, TokenGrid.lattice(*lattice), "divided")
+    factory = replace(factory, make_attn=AxialAttention, make_block=AxialBlock)
     return JointModel(**_parts(config, embed, lattice, num_classes, factory))
 
 

@@ -17,7 +17,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vidtok.config import ClipConfig, EvalConfig, ModelConfig, format_budget, from_tree, parse_budget
+from vidtok.config import (
+    Budget,
+    ClipConfig,
+    CompressorUnion,
+    EvalConfig,
+    ModelConfig,
+    format_budget,
+    from_tree,
+    parse_budget,
+)
 from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
@@ -38,6 +47,7 @@ def describe(model: VideoModel) -> dict[str, Any]:
         "clip": model.preprocessing.model_dump(mode="json"),
         "eval": model.eval_protocol.model_dump(mode="json"),
         "class_names": list(model.class_names) if model.class_names else None,
+        "multi_label": model.multi_label,
         "budget": None if model.budget is None else format_budget(model.budget),
     }
 
@@ -57,6 +67,7 @@ def restore(entry: dict[str, Any], weights: dict[str, Tensor], where: str) -> Vi
         raise WeightsError(f"{where}: its config does not describe a model: {error}") from None
     load_weights(model, weights, where)
     model.class_names = tuple(entry["class_names"]) if entry.get("class_names") else None
+    model.multi_label = bool(entry.get("multi_label"))
     if entry.get("budget"):
         model.set_budget(parse_budget(entry["budget"]))
     return model.eval()
@@ -88,15 +99,35 @@ def _materialise_buffers(model: VideoModel) -> None:
             module.reset_buffers()
 
 
-def load(source: str | Path) -> VideoModel:
+def load(
+    source: str | Path, *, compressor: str | CompressorUnion | None = None, budget: Budget | str | None = None
+) -> VideoModel:
     """Load a model in eval mode on the CPU: ``.ckpt`` file, release folder, run folder (best, else last) or ``hf://``.
 
     Public checkpoints of other projects load too, as they are (``vidtok.models.pretrained``); to adapt one to
     other clips or classes, convert it.
 
+    Args:
+        source: the checkpoint.
+        compressor: name or config of a compressor to give a dense model, as ``compress_model`` does.
+        budget: token budget; when not given the checkpoint's, or the compressor's own.
+
     Raises:
         WeightsError: absent, unreadable, not a checkpoint, or weights that do not fit.
+        ConfigError: a compressor that cannot be given to this model, or a budget that does not fit.
     """
+    model = _load(source)
+    if compressor is not None:
+        from vidtok.models.warmstart import compress_model
+
+        model, report = compress_model(model, compressor, budget=budget)
+        logger.info("%s", report.table())
+    elif budget is not None:
+        model.set_budget(parse_budget(budget))
+    return model
+
+
+def _load(source: str | Path) -> VideoModel:
     path = fetch(source)
     if path.is_file():
         return _load_ckpt(path) if path.suffix == CKPT_SUFFIX else _load_foreign(source)

@@ -3,14 +3,18 @@
 Shapes: B batch, P prefix tokens, N patch tokens, D width.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vidtok.compress.plan import Budgeted, EncoderPlan
+from vidtok.compress.supertoken import SuperTokenAttention
 from vidtok.config import Budget
 from vidtok.errors import ConfigError
-from vidtok.nn.tokens import TokenGrid, Tokens
+from vidtok.nn.tokens import TokenGrid, Tokens, block_diagonal
 
 
 class Encoder(nn.Module):
@@ -88,26 +92,50 @@ class Encoder(nn.Module):
         return tokens
 
     def trace(self, x: Tensor) -> list[Tensor]:
-        """[B, P+N, D] -> for each layer the share [B, M, N] of each input patch in its M patch tokens."""
+        """[B, P+N, D] -> for each layer the share [B, M, N] of each input patch in its M patch tokens.
+
+        Layers with super tokens give those of their super tokens.
+        """
         size = self.grid.num_tokens
         source = torch.eye(size, device=x.device).expand(x.shape[0], size, size)
         tokens, sources = Tokens(x, self.grid, self.num_prefix, source=source), []
         for block in self.blocks:
-            tokens = block(tokens)
+            with _memberships(block, len(x)) as memberships:
+                tokens = block(tokens)
             assert tokens.source is not None
-            sources.append(tokens.source)
+            sources.append(memberships[0] if memberships else tokens.source)
         return sources[-self.depth :]
 
     def read(self, tokens: Tokens) -> tuple[Tensor, ...]:
         """Normalise and pool; one [B, D] per read-out."""
         if self.readout == "cls":
             return (self.norm(tokens.x[:, 0]),)
-        main = self._mean(tokens.x[:, tokens.num_prefix :], self.norm)
+        main = self._mean(tokens.x[:, tokens.num_prefix :], self.norm, tokens.size)
         if self.lookup_norm is None:
             return (main,)
         assert tokens.lookup is not None
         return main, self._mean(tokens.lookup, self.lookup_norm)
 
-    def _mean(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """[B, N, D] -> [B, D]."""
-        return norm(x.mean(1)) if self.norm_pooled else norm(x).mean(1)
+    def _mean(self, x: Tensor, norm: nn.Module, size: Tensor | None = None) -> Tensor:
+        """[B, N, D] -> [B, D]; merged tokens count as often as the patches that they stand for, ``size`` [B, N]."""
+        if not self.norm_pooled:
+            x = norm(x)
+        pooled = x.mean(1) if size is None else ((size / size.sum(1, keepdim=True))[:, None] @ x)[:, 0]
+        return norm(pooled) if self.norm_pooled else pooled
+
+
+@contextmanager
+def _memberships(block: nn.Module, batch: int) -> Iterator[list[Tensor]]:
+    """Collects what a block's super tokens are made of, [B, M, N], while the block runs; nothing in other blocks."""
+    found: list[Tensor] = []
+
+    def watch(module: SuperTokenAttention, inputs: tuple[Tensor, ...]) -> None:
+        found.append(block_diagonal(module.membership(inputs[0]), len(inputs[0]) // batch))
+
+    watched = [module for module in block.modules() if isinstance(module, SuperTokenAttention)]
+    handles = [module.register_forward_pre_hook(watch) for module in watched]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

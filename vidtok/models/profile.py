@@ -49,4 +49,4 @@ def build_ghost(model: VideoModel) -> VideoModel:
         ghost = build_model(model.config, model.preprocessing, num_classes=model.num_classes)
     if model.budget is not None:
         ghost.set_budget(model.budget)
-    return ghost.to("meta").eval()
+    return ghost.to("meta").eval().requires_grad_(False)

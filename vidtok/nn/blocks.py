@@ -8,7 +8,9 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from vidtok.nn.attention import Heads
 from vidtok.nn.tokens import TokenGrid, Tokens
 
 
@@ -48,8 +50,8 @@ class Reducer(Protocol):
 
     def out_grid(self, grid: TokenGrid) -> TokenGrid: ...
 
-    def __call__(self, tokens: Tokens, normed: Tensor, attn: nn.Module) -> Tokens:
-        """``tokens`` after attention; ``normed`` [B, P+N, D] is what ``attn`` has just seen."""
+    def __call__(self, tokens: Tokens, heads: Heads) -> Tokens:
+        """``tokens`` after attention; ``heads`` [B or B t, A, P+S, E] are the queries and keys that it used."""
         ...
 
 
@@ -78,16 +80,30 @@ class Block(nn.Module):
     def out_grid(self, grid: TokenGrid) -> TokenGrid:
         return grid if self.reducer is None else self.reducer.out_grid(grid)
 
-    def attend(self, normed: Tensor, tokens: Tokens) -> Tensor:
-        """The residual branch of attention: normalised tokens [B, P+N, D] -> [B, P+N, D]."""
-        return self.drop_path(self.attn(normed))
+    def attend(self, normed: Tensor, tokens: Tokens) -> tuple[Tensor, Heads | None]:
+        """The residual branch of attention, [B, P+N, D] -> [B, P+N, D], and for a reducer its queries and keys."""
+        bias = key_bias(tokens)
+        if self.reducer is None:
+            return self.drop_path(self.attn(normed) if bias is None else self.attn(normed, bias)), None
+        branch, heads = self.attn.with_heads(normed, bias)
+        return self.drop_path(branch), heads
 
     def mix(self, tokens: Tokens) -> Tokens:
         """Everything before the MLP."""
-        normed = self.norm1(tokens.x)
-        tokens = replace(tokens, x=tokens.x + self.attend(normed, tokens))
-        return tokens if self.reducer is None else self.reducer(tokens, normed, self.attn)
+        branch, heads = self.attend(self.norm1(tokens.x), tokens)
+        tokens = replace(tokens, x=tokens.x + branch)
+        return tokens if self.reducer is None or heads is None else self.reducer(tokens, heads)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        tokens = self.mix(tokens)
+        return self.feed(self.mix(tokens))
+
+    def feed(self, tokens: Tokens) -> Tokens:
+        """The MLP."""
         return replace(tokens, x=tokens.x + self.drop_path(self.mlp(self.norm2(tokens.x))))
+
+
+def key_bias(tokens: Tokens) -> Tensor | None:
+    """log of how many patches each key stands for, [B, P+N]; None while every token stands for one."""
+    if tokens.size is None:
+        return None
+    return F.pad(tokens.size.log(), (tokens.num_prefix, 0))

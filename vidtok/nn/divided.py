@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vidtok.nn.attention import Attention
+from vidtok.nn.attention import Attention, Heads
 from vidtok.nn.blocks import Block, Reducer
 from vidtok.nn.tokens import TokenGrid, Tokens
 
@@ -81,11 +81,16 @@ class DividedBlock(Block):
         patches = patches + rearrange(branch, "(b s) t d -> b (t s) d", b=len(patches))
         return replace(tokens, x=torch.cat([prefix, patches], dim=1))
 
-    def attend(self, normed: Tensor, tokens: Tokens) -> Tensor:
-        """Attention along space. Drop path acts per step."""
+    def attend(self, normed: Tensor, tokens: Tokens) -> tuple[Tensor, Heads | None]:
+        """Attention along space; heads are those of the steps, [B t, A, P+S, E]. Drop path acts per step."""
         num_steps = tokens.grid.require_time("divided attention")
-        frames = fold_steps(normed, num_steps, tokens.num_prefix)
-        return unfold_steps(self.drop_path(self.attn(frames)), num_steps, tokens.num_prefix)
+        frames = replace(
+            tokens,
+            x=fold_steps(normed, num_steps, tokens.num_prefix),
+            size=None if tokens.size is None else rearrange(tokens.size, "b (t s) -> (b t) s", t=num_steps),
+        )
+        branch, heads = super().attend(frames.x, frames)
+        return unfold_steps(branch, num_steps, tokens.num_prefix), heads
 
 
 class AxialBlock(Block):
@@ -95,12 +100,12 @@ class AxialBlock(Block):
         grid.require_lattice("factorised dot-product attention")
         return super().out_grid(grid)
 
-    def attend(self, normed: Tensor, tokens: Tokens) -> Tensor:
+    def attend(self, normed: Tensor, tokens: Tokens) -> tuple[Tensor, None]:
         num_steps = tokens.grid.require_time("factorised dot-product attention")
-        return self.drop_path(self.attn(normed, num_steps))
+        return self.drop_path(self.attn(normed, num_steps)), None
 
 
-def fold_steps(x: Tensor, num_steps: int, num_prefix: int) -> Tensor:
+def fold_steps(x: Tensor, num_steps: int, num_prefix: int = 0) -> Tensor:
     """[B, P + t S, D] -> [B t, P + S, D]: every step gets a copy of the prefix."""
     frames = rearrange(x[:, num_prefix:], "b (t s) d -> (b t) s d", t=num_steps)
     if num_prefix == 0:
@@ -108,7 +113,7 @@ def fold_steps(x: Tensor, num_steps: int, num_prefix: int) -> Tensor:
     return torch.cat([x[:, :num_prefix].repeat_interleave(num_steps, dim=0), frames], dim=1)
 
 
-def unfold_steps(x: Tensor, num_steps: int, num_prefix: int) -> Tensor:
+def unfold_steps(x: Tensor, num_steps: int, num_prefix: int = 0) -> Tensor:
     """[B t, P + S, D] -> [B, P + t S, D]: the prefix is the mean of its copies."""
     patches = rearrange(x[:, num_prefix:], "(b t) s d -> b (t s) d", t=num_steps)
     if num_prefix == 0:

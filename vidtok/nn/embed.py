@@ -119,7 +119,7 @@ def resize_matrix(n_in: int, n_out: int) -> Tensor:
     return (weights / weights.sum(1, keepdim=True)).float()
 
 
-def _full_precision(device_type: str) -> AbstractContextManager[None]:
+def full_precision(device_type: str) -> AbstractContextManager[None]:
     """No autocast inside; devices that have none (meta) need nothing."""
     available = torch.amp.autocast_mode.is_autocast_available(device_type)
     return torch.autocast(device_type, enabled=False) if available else nullcontext()
@@ -144,10 +144,10 @@ class LatticeResize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, t h w, D] on the source lattice -> [B, t' h' w', D] on the target lattice, computed in float32."""
-        with _full_precision(x.device.type):
+        with full_precision(x.device.type):
             y = x.float().unflatten(1, self.source)
             for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
                 if n_in != n_out:
-                    matrix = getattr(self, f"matrix_{axis}")
+                    matrix = getattr(self, f"matrix_{axis}").float()
                     y = torch.tensordot(matrix, y, dims=([1], [axis + 1])).movedim(0, axis + 1)
         return y.flatten(1, 3).to(x.dtype)

@@ -6,6 +6,7 @@ Shapes: B batch, P prefix tokens, N patch tokens, L lookup tokens, D width; rows
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from vidtok.errors import GridError
@@ -48,8 +49,10 @@ class Tokens:
     num_prefix: int
     source: Tensor | None = None
     """[B, N, N_input] share of each input patch in each token; only while tracing."""
+    size: Tensor | None = None
+    """[B, N] number of input patches merged in each token; None while that is one for all."""
     lookup: Tensor | None = None
-    """[B, L, D] second stream, LookupViT only."""
+    """[B, L, D] second stream: LookupViT's lookup tokens, or the image tokens that semantic tokens look at."""
     lookup_grid: TokenGrid | None = None
 
 
@@ -61,3 +64,10 @@ class TokenModule(Protocol):
         ...
 
     def __call__(self, tokens: Tokens) -> Tokens: ...
+
+
+def block_diagonal(shares: Tensor, num_steps: int) -> Tensor:
+    """Shares of each step's own patches among all patches: [B t, M, S] -> [B, t M, t S]."""
+    eye = torch.eye(num_steps, device=shares.device, dtype=shares.dtype)
+    split = shares.unflatten(0, (-1, num_steps))
+    return torch.einsum("btms,tq->btmqs", split, eye).flatten(3, 4).flatten(1, 2)

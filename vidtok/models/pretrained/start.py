@@ -6,9 +6,10 @@ from pathlib import Path
 from vidtok.config import BackboneUnion, ClipConfig, EvalConfig, ModelConfig, NoneConfig
 from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.backbones import VideoModel
-from vidtok.models.build import build_model
+from vidtok.models.build import build_model, refusal
 from vidtok.models.checkpoint import is_own, load, load_weights
 from vidtok.models.pretrained import Hints, load_foreign
+from vidtok.models.warmstart import compress_model
 
 logger = logging.getLogger(__name__)
 
@@ -22,21 +23,36 @@ def start_from(
     """Build ``config`` for ``clip`` with the weights of ``source``.
 
     Public checkpoints are fitted to the clip's frames and size, the tubelet and the classes, as ``load_foreign``
-    does. Our own must be of the same shape; only heads of another number of classes start anew.
+    does. Our own must be of the same shape; only heads of another number of classes start anew. A dense model's
+    weights start any compressor, as ``compress_model`` does.
 
     Returns:
         The model, and a table of what was loaded, adapted, new and unused.
 
     Raises:
-        WeightsError: the source is unreadable or does not fit. ConfigError: a compressor with public weights.
+        WeightsError: the source is unreadable or does not fit. ConfigError: it has another compressor's weights.
     """
+    refused = refusal(config)
+    if refused:
+        raise ConfigError(refused)
     if is_own(source):
-        return _from_own(source, config, clip, num_classes, protocol)
-    if not isinstance(config.compressor, NoneConfig):
-        raise ConfigError(
-            f"public weights '{source}' cannot start compressor '{config.compressor.kind}' yet; train with "
-            "model.compressor=none, or start from a vidtok checkpoint of the same compressor"
-        )
+        theirs = load(source)
+        if theirs.config.compressor.kind == config.compressor.kind:
+            return _from_own(theirs, source, config, clip, num_classes, protocol)
+        given = config.model_copy(update={"compressor": theirs.config.compressor})
+        dense, told = _from_own(theirs, source, given, clip, num_classes, protocol)
+    else:
+        dense, told = _from_foreign(source, config, clip, num_classes, protocol)
+    if dense.config.compressor.kind == config.compressor.kind:
+        return dense, told
+    model, report = compress_model(dense, config.compressor)
+    return model, f"{told}\n{report.table()}"
+
+
+def _from_foreign(
+    source: str | Path, config: ModelConfig, clip: ClipConfig, num_classes: int, protocol: EvalConfig | None
+) -> tuple[VideoModel, str]:
+    """The dense model of ``config``'s backbone."""
     asked = config.backbone.model_dump(exclude={*WEIGHTS_DECIDE, "drop_path"}, exclude_unset=True)
     theirs, report = load_foreign(
         source,
@@ -52,7 +68,7 @@ def start_from(
             logger.warning("clip.%s is %s, but '%s' was trained with %s", name, getattr(clip, name), source, told)
     backbone = theirs.config.backbone.model_copy(update={"drop_path": config.backbone.drop_path})
     _require_same_shape(backbone, config.backbone, source)
-    wanted = config.model_copy(update={"backbone": backbone})
+    wanted = config.model_copy(update={"backbone": backbone, "compressor": NoneConfig()})
     model = build_model(wanted, clip, num_classes=num_classes, eval_protocol=protocol)
     load_weights(model, theirs.state_dict(), str(source))
     model.class_names = theirs.class_names
@@ -68,9 +84,13 @@ def _require_same_shape(found: BackboneUnion, wanted: BackboneUnion, source: str
 
 
 def _from_own(
-    source: str | Path, config: ModelConfig, clip: ClipConfig, num_classes: int, protocol: EvalConfig | None
+    theirs: VideoModel,
+    source: str | Path,
+    config: ModelConfig,
+    clip: ClipConfig,
+    num_classes: int,
+    protocol: EvalConfig | None,
 ) -> tuple[VideoModel, str]:
-    theirs = load(source)
     model = build_model(config, clip, num_classes=num_classes, eval_protocol=protocol)
     renewed = ("head.", "lookup_head.") if theirs.num_classes != num_classes else ()
     own = model.state_dict()

@@ -1,0 +1,145 @@
+"""Pictures of what the tokens stand for: which patches were kept, merged or dropped, layer by layer.
+
+Shapes: t time steps of (h, w) patches, N = t h w patches, M tokens, p side of a patch [pixels].
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from vidtok.config import format_budget
+from vidtok.data.dataset import VideoViews
+from vidtok.data.transforms import normalise
+from vidtok.engine.overlay import encode
+from vidtok.engine.visualize import FAINT, INK, SHEET_DPI, new_figure, save
+from vidtok.errors import ConfigError
+from vidtok.models.backbones import VideoModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DROPPED = 0.12
+"""Brightness of patches that no token stands for."""
+_MOST_STEPS, _MOST_LAYERS = 8, 4
+_SIDE, _GAP, _LEFT, _TOP = 150, 8, 150, 84
+_FPS = 4
+
+
+def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_crops: int = 1) -> None:
+    """Draw the first clip's tokens: ``.png``, layers in rows and time steps in columns; ``.mp4``, the last layer.
+
+    Args:
+        model: the model at the budget that is drawn.
+        video: its views; the centre crop of the first clip is taken.
+        out: file to write.
+        num_crops: crops per clip in ``video``.
+
+    Raises:
+        ConfigError: another ending, or the file cannot be written.
+    """
+    suffix = Path(out).suffix.lower()
+    if suffix not in (".png", ".mp4"):
+        raise ConfigError(f"--tokens '{out}' must end with .png or .mp4")
+    clip = video.views[num_crops // 2]  # uint8 [3, T, S, S]
+    sources = trace_clip(model, clip)
+    frames = step_frames(clip, model.lattice[0])
+    if suffix == ".png":
+        save(token_sheet(model, frames, sources, Path(video.info.path).name), out, dpi=SHEET_DPI)
+        return
+    shown = render_tokens(frames, sources[-1], model.lattice)
+    try:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        encode(Path(out), _side_by_side(frames, shown), fps=_FPS)
+    except OSError as error:
+        raise ConfigError(f"--tokens '{out}' cannot be written: {error.strerror or error}") from None
+
+
+def trace_clip(model: VideoModel, clip: Tensor) -> list[Tensor]:
+    """Shares of the patches in each layer's tokens of one clip uint8 [3, T, S, S]: float32 [M, N] on the CPU."""
+    device = next(model.parameters()).device
+    settings = model.preprocessing
+    return [source[0].cpu() for source in model.trace(normalise(clip[None].to(device), settings.mean, settings.std))]
+
+
+def step_frames(clip: Tensor, num_steps: int) -> np.ndarray:
+    """The middle frame of every time step: uint8 [3, T, S, S] -> uint8 [t, S, S, 3]."""
+    tubelet = clip.shape[1] // num_steps
+    return clip[:, tubelet // 2 :: tubelet].permute(1, 2, 3, 0).numpy()
+
+
+def render_tokens(frames: np.ndarray, source: Tensor, lattice: tuple[int, int, int]) -> np.ndarray:
+    """Redraw frames as the tokens see them: uint8 [t, S, S, 3] -> the same shape.
+
+    A patch belongs to the token in which its share is largest. A token that stands for one patch shows its pixels, one
+    that stands for several their mean colour, with a line around them; what no token stands for is dark.
+    """
+    t, h, w = lattice
+    p = frames.shape[1] // h
+    patches = frames.reshape(t, h, p, w, p, 3).transpose(0, 1, 3, 2, 4, 5).reshape(t * h * w, p, p, 3) / 255.0
+    share, owner = (part.numpy() for part in source.max(0))
+    is_dropped = share == 0
+    belongs = (owner == np.arange(len(source))[:, None]) & ~is_dropped  # [M, N]
+    members = belongs.sum(1)
+    colours = belongs @ patches.mean((1, 2)) / np.maximum(members, 1)[:, None]  # [M, 3]
+    is_single = (members[owner] == 1) & (share > 0.5)
+    drawn = np.where(is_single[:, None, None, None], patches, colours[owner][:, None, None])
+    drawn = np.where(is_dropped[:, None, None, None], _DROPPED * patches, drawn)
+    label = np.where(is_dropped, -1, owner).reshape(t, h, w)
+    lines = _borders(label, ~is_single.reshape(t, h, w), p)
+    drawn = drawn.reshape(t, h, w, p, p, 3).transpose(0, 1, 3, 2, 4, 5).reshape(t, h * p, w * p, 3)
+    return np.rint(255 * np.where(lines[..., None], 1.0, drawn)).clip(0, 255).astype(np.uint8)
+
+
+def _borders(label: np.ndarray, grouped: np.ndarray, p: int) -> np.ndarray:
+    """True on the pixels between two patches of different tokens where one is grouped: [t, h, w] -> [t, h p, w p]."""
+    lines = np.zeros((label.shape[0], label.shape[1] * p, label.shape[2] * p), dtype=bool)
+    big, either = (np.repeat(np.repeat(part, p, axis=1), p, axis=2) for part in (label, grouped & (label >= 0)))
+    lines[:, 1:] |= (big[:, 1:] != big[:, :-1]) & (either[:, 1:] | either[:, :-1])
+    lines[:, :, 1:] |= (big[:, :, 1:] != big[:, :, :-1]) & (either[:, :, 1:] | either[:, :, :-1])
+    return lines
+
+
+def chosen_layers(counts: Sequence[int]) -> list[int]:
+    """Layers worth a row: those after which there are fewer tokens, else some spread over the depth."""
+    changes = [layer for layer in range(1, len(counts)) if counts[layer] != counts[layer - 1]]
+    if not changes:
+        changes = np.linspace(0, len(counts) - 1, _MOST_LAYERS).round().astype(int).tolist()
+    return sorted(set(changes))[-_MOST_LAYERS:]
+
+
+def token_sheet(model: VideoModel, frames: np.ndarray, sources: Sequence[Tensor], title: str) -> "Figure":
+    """Time steps in columns, the frames and then some layers in rows; see :func:`render_tokens`."""
+    columns = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_STEPS)).round().astype(int)
+    rows: list[tuple[str, np.ndarray]] = [("what comes in", frames)]
+    for layer in chosen_layers([len(source) for source in sources]):
+        told = f"after layer {layer + 1}\n{len(sources[layer])} tokens"
+        rows.append((told, render_tokens(frames, sources[layer], model.lattice)))
+    width = _LEFT + len(columns) * (_SIDE + _GAP) + _GAP * 3
+    height = _TOP + len(rows) * (_SIDE + _GAP) + _GAP * 2
+    figure = new_figure(width / 100, height / 100, layout="none")
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    page.axis("off")
+    kind, num_patches = model.config.compressor.kind, sources[0].shape[1]
+    facts = f"{model.config.backbone.kind} + {kind}, budget {format_budget(model.budget)}, {num_patches} patches"
+    style: dict[str, Any] = {"va": "center", "parse_math": False}
+    page.text(24, 28, title, fontsize=15, weight="bold", color=INK, **style)
+    page.text(24, 54, facts, fontsize=9.5, color=FAINT, **style)
+    for row, (told, pictures) in enumerate(rows):
+        y = _TOP + row * (_SIDE + _GAP)
+        page.text(24, y + _SIDE / 2, told, fontsize=9.5, color=INK, linespacing=1.6, **style)
+        for column, step in enumerate(columns):
+            x = _LEFT + column * (_SIDE + _GAP)
+            page.imshow(pictures[step], extent=(x, x + _SIDE, y + _SIDE, y), interpolation="antialiased")
+    page.set(xlim=(0, width), ylim=(height, 0))
+    page.set_aspect("auto")
+    return figure
+
+
+def _side_by_side(frames: np.ndarray, shown: np.ndarray) -> Iterator[np.ndarray]:
+    """Pairs of pictures with even sides, as H.264 wants them."""
+    for left, right in zip(frames, shown, strict=True):
+        both = np.concatenate([left, right], axis=1)
+        yield both[: both.shape[0] // 2 * 2, : both.shape[1] // 2 * 2]
