@@ -143,7 +143,8 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
         kinds, tag = problem["ctx"]["expected_tags"].replace("'", ""), problem["ctx"]["tag"]
         return f"{'.'.join(path)}: unknown kind '{tag}'{_nearest(tag, kinds.split(', '))}; known: {kinds}"
     cause = problem["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(path)}: {cause} (got {problem['input']!r})"
+    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"  # a whole section says nothing
+    return f"{'.'.join(path)}: {cause}{got}"
 
 
 def _walk(loc: tuple[int | str, ...], tree: Any) -> tuple[list[str], list[str]]:

@@ -38,6 +38,7 @@ def test_a_list_is_scored_at_several_budgets_and_the_table_carries_the_protocol(
         "confusion.csv",
         "confusion.png",
         "report.html",
+        "quarantine.csv",
     }
 
 
@@ -49,6 +50,18 @@ def test_json_is_the_content_of_metrics_json_and_a_threshold_that_is_not_reached
     assert found["schema"] == "vidtok.eval/1" and found["protocol"] == "1x1" and found["average"] == "probs"
     assert found["top1"] < 1 and found["receipt"]["checkpoint"] == "checkpoint"
     assert done.stderr.splitlines()[-1].startswith("error: top-1 at 1x1 is ")
+
+
+def test_more_unreadable_videos_than_allowed_exit_with_3_after_the_results_are_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (*EVAL, "data.max_failures=0", "--json", "--views", "1x1", "--out", "strict")
+    assert exit_code(folder, monkeypatch, *arguments) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((folder / "strict" / "metrics.json").read_text())
+    assert json.loads(out)["videos"]["failed"] == 1
+    assert "1 of 5 videos are unreadable, data.max_failures=0 allows 0" in err.splitlines()[-1]
+    assert "broken.mp4" in (folder / "strict" / "quarantine.csv").read_text()
 
 
 def test_class_names_that_disagree_exit_with_3_and_the_first_of_them(

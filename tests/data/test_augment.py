@@ -1,20 +1,37 @@
-"""One policy per clip, and labels that stay right."""
+"""One policy per clip: boxes, flips, colours, noise."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from vidtok.config import AugmentConfig
-from vidtok.data.augment import Augmentation, augment_clip, draw_augmentation, draw_box, resolve_swaps
+from vidtok.config import AugmentConfig, ClipConfig
+from vidtok.data.augment import (
+    Augmentation,
+    Erasure,
+    augment_clip,
+    check_crop,
+    draw_augmentation,
+    draw_box,
+    draw_jittered_box,
+)
+from vidtok.data.pixels import ColorTwist, Op
 from vidtok.errors import ConfigError
 
-NAMES = ("left", "right", "up", "down", "still")
+CLIP = ClipConfig(size=32)
 
 
 def clip_of_noise() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
+
+
+def draw(config: AugmentConfig, *, seeds: int = 400, height: int = 48, width: int = 64) -> list[Augmentation]:
+    rng = np.random.default_rng(0)
+    return [draw_augmentation(config, CLIP, height=height, width=width, rng=rng) for _ in range(seeds)]
 
 
 @given(
@@ -73,59 +90,117 @@ def test_a_box_is_cut_from_all_frames_alike() -> None:
 
 
 def test_probabilities_are_kept() -> None:
-    config, rng = AugmentConfig(hflip=0.5, vflip=0.0, reverse=1.0), np.random.default_rng(0)
-    drawn = [draw_augmentation(config, height=32, width=48, rng=rng) for _ in range(400)]
-    assert 160 < sum(choice.hflip for choice in drawn) < 240  # 4 deviations of a fair coin
-    assert not any(choice.vflip for choice in drawn) and all(choice.reverse for choice in drawn)
+    drawn = draw(AugmentConfig(hflip=0.5, reverse=1.0, color_jitter=0.5, erase=0.5))
+    for happened in ("hflip", "color", "erasure"):
+        assert 160 < sum(bool(getattr(choice, happened)) for choice in drawn) < 240  # 4 deviations of a fair coin
+    assert not any(choice.vflip or choice.ops for choice in drawn) and all(choice.reverse for choice in drawn)
 
 
-def test_labels_follow_the_changes_and_two_changes_may_cancel() -> None:
-    config = AugmentConfig(
-        hflip_swaps=(("left", "right"),), vflip_swaps=((2, 3),), reverse_swaps=(("left", "right"), (2, "down"))
+def test_a_policy_that_is_off_draws_nothing_and_changes_no_other_draw() -> None:
+    plain = draw(AugmentConfig(hflip=0.5), seeds=1)[0]
+    assert (plain.color, plain.ops, plain.erasure) == (None, (), None)
+    everything = AugmentConfig(hflip=0.5, color_jitter=1, grayscale=1, randaugment="rand-p1-inc1", erase=1)
+    lively = draw(everything, seeds=1)[0]
+    assert (lively.box, lively.hflip) == (plain.box, plain.hflip)
+    assert lively.color is not None and len(lively.ops) == 2 and lively.erasure is not None
+
+
+# ------------------------------------------------------------------------------------- scale jitter
+
+
+def test_a_jittered_box_is_what_a_crop_sees_after_the_resize() -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.array(
+        [draw_jittered_box(240, 320, size=224, sides=(256, 320), stretch=False, rng=rng) for _ in range(500)]
     )
-    swaps = resolve_swaps(config, NAMES, len(NAMES))
-    box = (0, 0, 1, 1)
+    assert np.all(boxes[:, 2] == boxes[:, 3])  # squares of 224 out of a short side of 256 to 320
+    assert boxes[:, 2].min() == 168 and boxes[:, 2].max() == 210
+    assert boxes[:, :2].min(axis=0).tolist() == [0, 0]
+    assert (boxes[:, :2] + boxes[:, 2:]).max(axis=0).tolist() == [240, 320]
 
-    def after(**changes: bool) -> list[str]:
-        return [NAMES[swaps.label_after(label, Augmentation(box, **changes))] for label in range(5)]
 
-    assert after() == list(NAMES)
-    assert after(hflip=True) == ["right", "left", "up", "down", "still"]
-    assert after(vflip=True) == ["left", "right", "down", "up", "still"]
-    assert after(reverse=True) == ["right", "left", "down", "up", "still"]
-    assert after(hflip=True, reverse=True) == ["left", "right", "down", "up", "still"]
+def test_a_stretched_box_has_sides_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.array(
+        [draw_jittered_box(256, 340, size=224, sides=(230, 340), stretch=True, rng=rng)[2:] for _ in range(500)]
+    )
+    assert boxes.min() >= 168 and boxes.max() <= 250
+    assert abs(np.corrcoef(boxes.T)[0, 1]) < 0.15
+
+
+def test_a_jitter_smaller_than_the_crop_is_refused() -> None:
+    check_crop(AugmentConfig(jitter_scales=(32, 40)), CLIP)
+    with pytest.raises(ConfigError, match=r"augment\.jitter_scales begins at 30 pixels, less than clip\.size 32"):
+        check_crop(AugmentConfig(jitter_scales=(30, 40)), CLIP)
+
+
+# ---------------------------------------------------------------------------------- colours, erasing
+
+
+def test_colour_strengths_bound_the_draws_and_grey_is_drawn_apart() -> None:
+    config = AugmentConfig(color_jitter=1.0, color_strength=(0.1, 0.2, 0.3, 0.05), grayscale=0.5)
+    twists = [choice.color for choice in draw(config)]
+    amounts = np.array([(twist.brightness, twist.contrast, twist.hue) for twist in twists if twist])
+    assert np.abs(amounts - (1, 1, 0)).max(axis=0) == pytest.approx([0.1, 0.2, 0.05], rel=0.05)
+    grey = [twist.saturation == 0 for twist in twists if twist]
+    assert 160 < sum(grey) < 240
+    colourful = [twist.saturation for twist in twists if twist and twist.saturation]
+    assert min(colourful) == pytest.approx(0.7, abs=0.02) and max(colourful) == pytest.approx(1.3, abs=0.02)
+
+
+def test_an_erased_box_lies_in_the_clip_with_the_published_area_and_shape() -> None:
+    boxes = np.array([choice.erasure.box for choice in draw(AugmentConfig(erase=1.0)) if choice.erasure])
+    assert boxes.min() >= 0 and (boxes[:, :2] + boxes[:, 2:]).max() <= 32
+    shares, aspects = boxes[:, 2] * boxes[:, 3] / 32**2, boxes[:, 3] / boxes[:, 2]
+    assert shares.min() < 0.04 and 0.25 < shares.max() <= 0.37  # sides are rounded to pixels
+    assert aspects.min() < 0.5 and aspects.max() > 2
+
+
+def test_erasing_puts_the_same_box_of_new_noise_in_every_frame() -> None:
+    frames = torch.full((4, 64, 64, 3), 100, dtype=torch.uint8)
+    erasure = Erasure((10, 4, 40, 50), seed=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.1, 0.05))
+    clip = augment_clip(frames, Augmentation((0, 0, 64, 64), erasure=erasure), size=64)
+    inside = clip[:, :, 10:50, 4:54].float()
+    assert inside.mean((1, 2, 3)).tolist() == pytest.approx([127.5, 102, 76.5], abs=1.5)
+    assert inside.std((1, 2, 3)).tolist() == pytest.approx([51, 25.5, 12.75], rel=0.05)
+    assert not torch.equal(inside[:, 0], inside[:, 1])
+    clip[:, :, 10:50, 4:54] = 100
+    assert torch.equal(clip, torch.full_like(clip, 100))
+
+
+def test_everything_at_once_is_the_same_for_all_frames() -> None:
+    ops = (Op("rotate", 12.0), Op("equalize"), Op("sharpness", 1.5), Op("translate_x", 0.1), Op("solarize", 120))
+    still = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 40, 60, 3), dtype=np.uint8))
+    choice = Augmentation((3, 5, 30, 40), hflip=True, color=ColorTwist(1.1, 0.8, 1.3, 0.1), ops=ops)
+    clip = augment_clip(still.expand(4, -1, -1, -1), choice, size=24)
+    assert clip.shape == (3, 4, 24, 24) and clip.dtype == torch.uint8 and clip.is_contiguous()
+    assert all(torch.equal(clip[:, 0], clip[:, frame]) for frame in range(1, 4))
+
+
+def test_augmenting_leaves_the_frames_as_they_were() -> None:
+    frames = clip_of_noise()
+    for choice in draw(
+        AugmentConfig(hflip=0.5, reverse=0.5, color_jitter=0.5, randaugment="rand-n4-inc1", erase=0.5),
+        seeds=30, height=8, width=8,
+    ):  # fmt: skip
+        augment_clip(frames, choice, size=32)
+    assert torch.equal(frames, clip_of_noise())
 
 
 @pytest.mark.parametrize(
-    ("pairs", "names", "message"),
+    ("settings", "message"),
     [
-        (
-            (("lefft", "right"),),
-            NAMES,
-            r"augment.hflip_swaps: 'lefft' is not one of the class names \(did you mean 'left'",
-        ),
-        ((("left", "right"),), None, "'left' is a name, but the data has none"),
-        (((0, 5),), NAMES, r"label 5, but there are 5 classes \(0-4\)"),
-        ((("left", "right"), ("up", 0)), NAMES, r"pair \['up', 0\] names a class that is already in a pair"),
-        (((1, "right"),), NAMES, "already in a pair"),
+        ({"crop_scale": (1.0, 0.08)}, "crop_scale\n.*two numbers above 0, the smaller one first"),
+        ({"crop_ratio": (1.33, 0.75)}, "two numbers above 0, the smaller one first"),
+        ({"crop_scale": (0.0, 1.0)}, "two numbers above 0"),
+        ({"crop_scale": (0.5, 1.5)}, "must be at most 1"),
+        ({"jitter_scales": (320, 256)}, "the smaller one first"),
+        ({"color_strength": (0.1, 0.2, 0.3, 0.6)}, r"the last one \(hue\) at most 0.5"),
+        ({"color_strength": (0.1, -0.2, 0.3, 0.1)}, "numbers from 0 to 1"),
+        ({"randaugment": "rand-m7"}, "lacks inc1"),
+        ({"hflip_swaps": "ssv2"}, "must be left_right, or pairs of class names or indices"),
     ],
 )
-def test_swaps_of_classes_that_do_not_exist_are_refused(
-    pairs: tuple[tuple[str | int, str | int], ...], names: tuple[str, ...] | None, message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        resolve_swaps(AugmentConfig(hflip_swaps=pairs), names, 5)
-
-
-def test_the_flip_labels_of_something_something_can_be_given_by_index() -> None:
-    swaps = resolve_swaps(AugmentConfig(hflip_swaps=((86, 87), (93, 94), (166, 167))), None, 174)
-    flipped = Augmentation((0, 0, 1, 1), hflip=True)
-    assert [swaps.label_after(label, flipped) for label in (86, 87, 93, 94, 166, 167, 0)] == [
-        87,
-        86,
-        94,
-        93,
-        167,
-        166,
-        0,
-    ]
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        AugmentConfig(**settings)

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tests.data.videos import write_counter
 from vidtok.config import AugmentConfig, ClipConfig, DataConfig, EvalConfig, ModelConfig, Recipe, RunConfig, TrainConfig
+from vidtok.configio import load_recipe
 from vidtok.data.datamodule import ClipDataModule
 from vidtok.errors import ConfigError, DataError
 
@@ -173,6 +174,26 @@ def test_fewer_videos_than_a_batch_make_a_smaller_batch_and_say_so(
     data = ClipDataModule(recipe(folder, train={"batch_size": 64}))
     assert [len(batch["index"]) for batch in data.train_dataloader()] == [10]
     assert "only 10 training videos: batches of 10 per device, not train.batch_size=64" in caplog.text
+
+
+def test_repeated_augmentation_fills_a_batch_with_fewer_videos(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = recipe(folder, train={"batch_size": 4, "repeated_aug": 2}, augment={"hflip": 0.5})
+    data = ClipDataModule(settings)
+    assert data.batches_per_epoch(1) == 5 and data.batches_per_epoch(2) == 2  # 10 videos, 2 to a batch
+    batches = [batch["index"].tolist() for batch in data.train_dataloader()]
+    assert all(len(batch) == 4 and batch[::2] == batch[1::2] for batch in batches)
+    assert sorted(index for batch in batches for index in batch) == sorted([*range(10), *range(10)])
+    assert not caplog.text
+    many = ClipDataModule(recipe(folder, train={"batch_size": 64, "repeated_aug": 4}))
+    assert [len(batch["index"]) for batch in many.train_dataloader()] == [40]
+    assert "only 10 training videos: batches of 40 per device, not train.batch_size=64" in caplog.text
+    with pytest.raises(ConfigError, match="train: batch_size 6 is not a multiple of repeated_aug 4$"):
+        load_recipe("k400_lookup", ["train.batch_size=6", "train.repeated_aug=4"])
+
+
+def test_a_scale_jitter_smaller_than_the_crop_stops_before_any_model_exists(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="jitter_scales begins at 10 pixels, less than clip.size 16"):
+        ClipDataModule(recipe(folder, augment={"jitter_scales": [10, 20]}))
 
 
 def test_unreadable_videos_reach_the_quarantine_of_the_run(folder: Path, tmp_path: Path) -> None:

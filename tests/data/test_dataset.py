@@ -11,15 +11,25 @@ import torch
 
 from tests.data.videos import frame_numbers, write_counter
 from vidtok.config import AugmentConfig, ClipConfig
-from vidtok.data.augment import resolve_swaps
 from vidtok.data.cache import decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset, load_views
+from vidtok.data.decode import decode_frames
 from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Item
+from vidtok.data.swaps import resolve_swaps
 from vidtok.errors import DataError
 
 CLIP = ClipConfig(frames=4, stride=2, size=32)
-LIVELY = AugmentConfig(crop_scale=(0.3, 1.0), hflip=0.5, hflip_swaps=((0, 1),), reverse=0.5)
+LIVELY = AugmentConfig(
+    crop_scale=(0.3, 1.0),
+    hflip=0.5,
+    hflip_swaps=((0, 1),),
+    reverse=0.5,
+    color_jitter=0.8,
+    grayscale=0.2,
+    randaugment="rand-m7-n4-mstd0.5-inc1",
+    erase=0.5,
+)
 STILL = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
 
 
@@ -85,6 +95,76 @@ def test_the_stream_is_the_same_for_any_number_of_workers(items: list[Item]) -> 
     assert len(alone) == 6
     for workers in (1, 2):
         assert all(same(one, other) for one, other in zip(alone, stream(workers), strict=True))
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_two_ranks_see_the_samples_that_one_sees(items: list[Item], broken: str, workers: int, repeats: int) -> None:
+    listed = [*items[:4], Item(broken, 1), *items[5:]]
+
+    def stream(rank: int, world_size: int) -> list[dict[str, Any]]:
+        sampler = EpochBatchSampler(6, batch_size=4 // world_size, seed=0, rank=rank, world_size=world_size)
+        loader = ResumableLoader(dataset(listed, repeats=repeats), sampler, workers=workers)
+        return list(chain(loader, loader))
+
+    def samples(batch: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{key: value[row] for key, value in batch.items()} for row in range(len(batch["valid"]))]
+
+    for alone, *shares in zip(stream(0, 1), stream(0, 2), stream(1, 2), strict=True):
+        shared = [sample for share in shares for sample in samples(share)]
+        assert len(shared) == 4 * repeats
+        for sample in samples(alone):
+            assert sum(same(sample, other) for other in shared) >= 1
+
+
+def test_repeats_are_the_same_frames_augmented_differently(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+    decodes: list[str] = []
+    monkeypatch.setattr(
+        "vidtok.data.dataset.decode_frames", lambda path, *a, **k: decodes.append(path) or decode_frames(path, *a, **k)
+    )
+    flipping = STILL.model_copy(update={"hflip": 0.5, "hflip_swaps": ((0, 1),)})
+    flips = []
+    for epoch in range(6):
+        first, second, third = dataset(items, augment=flipping, repeats=3).samples((epoch, 5))
+        assert frames_of(first["clip"]) == frames_of(second["clip"]) == frames_of(third["clip"])
+        flips += [sample["label"] == 0 for sample in (first, second, third)]
+    assert len(decodes) == 6
+    assert 0 < sum(flips) < 18
+    lively = dataset(items, repeats=2).samples((0, 5))
+    assert not torch.equal(lively[0]["clip"], lively[1]["clip"])
+    assert same(lively[0], dataset(items)[0, 5])  # the first one is that of a run without repeats
+
+
+def test_repeats_follow_each_other_in_a_batch_and_unreadable_ones_are_marked(items: list[Item], broken: str) -> None:
+    listed = [*items[:2], Item(broken, 1)]
+    loader = ResumableLoader(dataset(listed, repeats=2), EpochBatchSampler(3, batch_size=3, seed=0))
+    (batch,) = loader
+    indices = batch["index"].tolist()
+    assert indices[::2] == indices[1::2] and sorted(indices) == [0, 0, 1, 1, 2, 2]
+    assert batch["clip"].shape == (6, 3, 4, 32, 32)
+    assert batch["valid"].tolist() == [index != 2 for index in indices]
+
+
+def test_a_class_that_must_not_be_flipped_is_not(items: list[Item]) -> None:
+    config = STILL.model_copy(update={"hflip": 1.0, "hflip_swaps": "left_right"})
+    swaps = resolve_swaps(config, ("look left", "walk"), 2)
+    data = TrainDataset(items, clip=CLIP, augment=config, swaps=swaps, seed=3)
+    plain = dataset(items, augment=STILL)
+    assert torch.equal(data[0, 4]["clip"], plain[0, 4]["clip"])  # label 0
+    assert torch.equal(data[0, 5]["clip"], plain[0, 5]["clip"].flip(3))  # label 1
+
+
+def test_a_target_rate_chooses_frames_by_their_times_with_and_without_a_cache(items: list[Item]) -> None:
+    slow = CLIP.model_copy(update={"fps": 4.0, "stride": 1})  # the videos show 8 frames a second
+    swaps = resolve_swaps(STILL, None, 2)
+    cache = decode_all([item.path for item in items])
+    from_files, from_memory = (
+        TrainDataset(items, clip=slow, augment=STILL, swaps=swaps, seed=3, cache=source) for source in (None, cache)
+    )
+    assert np.diff(frames_of(from_files[0, 5]["clip"])).tolist() == [2, 2, 2]
+    assert same(from_files[0, 5], from_memory[0, 5])
+    views = ViewDataset(items, clip=slow, num_clips=2, num_crops=1)
+    assert views[4]["frames"].tolist() == [[0, 2, 4, 6], [14, 16, 18, 20]]
 
 
 @pytest.mark.parametrize("cached", [False, True])

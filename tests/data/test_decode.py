@@ -15,6 +15,7 @@ from tests.data.video_files import (
     WIDTH,
     Encoding,
     frame_numbers,
+    need_engine,
     psnr,
     reference_frames,
     write_two_streams,
@@ -55,6 +56,24 @@ REFUSED_BY_DECORD = {
     "equal_times.mkv": "share presentation times",
 }
 
+REFUSED_BY_TORCHCODEC = {
+    "b_frames_h264.avi": "presentation times",
+    "open_gop.mp4": "refer to earlier",
+    "open_gop.mkv": "refer to earlier",
+    "open_gop.ts": "mpegts",
+    "intra_refresh.mp4": "refer to earlier",
+    "transport.ts": "mpegts",
+    "programme.mpg": "mpeg",
+    "elementary.h264": "presentation times",
+    "mpeg4_b_frames.avi": "presentation times",
+    "mpeg2_b_frames.mkv": "mpeg2video",
+    "animation.gif": "gif",
+    "odd_444.mp4": "yuv444p",
+    "ten_bits.mp4": "yuv420p10le",
+    "mirrored.mp4": "mirrored",
+    "equal_times.mkv": "share presentation times",
+}
+
 
 def displayed(stored: np.ndarray, encoding: Encoding) -> np.ndarray:
     """A stored picture [H, W, 3] as the file asks to show it."""
@@ -88,19 +107,22 @@ def test_any_choice_of_frames_equals_the_decode_of_the_whole_file(videos: Path, 
             np.testing.assert_array_equal(ours, np.stack([theirs[number] for number in numbers]))
 
 
+@pytest.mark.parametrize(("decoder", "refused"), [("decord", REFUSED_BY_DECORD), ("torchcodec", REFUSED_BY_TORCHCODEC)])
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_decord_gives_the_frames_of_pyav_or_hands_the_file_over(videos: Path, name: str) -> None:
-    pytest.importorskip("decord")
+def test_other_engines_give_the_frames_of_pyav_or_hand_the_file_over(
+    videos: Path, name: str, decoder: str, refused: dict[str, str]
+) -> None:
+    need_engine(decoder)
     theirs = decode_frames(videos / name, everything).frames
-    with open_video(videos / name, decoder="decord") as reader:
+    with open_video(videos / name, decoder=decoder) as reader:
         sequential = reader.read(np.arange(len(theirs)))
         for choice in CHOICES:
             numbers = np.array(choice) % len(theirs)
             np.testing.assert_array_equal(reader.read(numbers), sequential[numbers])
-        if name in REFUSED_BY_DECORD:
-            assert reader.name == "pyav" and REFUSED_BY_DECORD[name] in reader.fallback
+        if name in refused:
+            assert reader.name == "pyav" and refused[name] in reader.fallback
         else:
-            assert reader.name == "decord" and reader.fallback is None
+            assert reader.name == decoder and reader.fallback is None
         assert psnr(sequential, theirs) >= 38
 
 
@@ -116,10 +138,9 @@ def test_the_chosen_numbers_may_have_any_shape_and_repeat(videos: Path) -> None:
     assert decoded.frames.shape == (4, HEIGHT, WIDTH, 3) and decoded.frames.dtype == np.uint8
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 def test_no_numbers_give_no_frames(videos: Path, decoder: str) -> None:
-    if decoder == "decord":
-        pytest.importorskip("decord")
+    need_engine(decoder)
     decoded = decode_frames(videos / "closed_gop.mp4", lambda info: [], decoder=decoder, short_side=40)
     assert decoded.frames.shape == (0, 40, 48, 3)
 
@@ -133,10 +154,9 @@ def test_numbers_outside_the_video_are_refused(videos: Path) -> None:
             reader.read(np.array([[0]]))
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 def test_only_the_first_video_stream_is_read(tmp_path: Path, decoder: str) -> None:
-    if decoder == "decord":
-        pytest.importorskip("decord")
+    need_engine(decoder)
     decoded = decode_frames(write_two_streams(tmp_path / "two.mp4"), everything, decoder=decoder)
     assert frame_numbers(decoded.frames) == list(range(NUM_FRAMES))
     assert decoded.frames.shape[1:] == (HEIGHT, WIDTH, 3)
@@ -184,14 +204,13 @@ def test_the_stored_corner_is_where_the_display_matrix_puts_it(
     assert red > 150 and green < 60
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 @pytest.mark.parametrize("name", ["closed_gop.mp4", "rotated_90.mp4", "vp9_odd.webm"])
 @pytest.mark.parametrize("short_side", [33, 80, 121])
 def test_scaling_brings_the_short_side_to_its_size_and_keeps_the_frames(
     videos: Path, decoder: str, name: str, short_side: int
 ) -> None:
-    if decoder == "decord":
-        pytest.importorskip("decord")
+    need_engine(decoder)
     decoded = decode_frames(videos / name, everything, decoder=decoder, short_side=short_side)
     info, (height, width) = decoded.info, decoded.frames.shape[1:3]
     assert decoded.decoder == decoder

@@ -1,5 +1,6 @@
 """Damaged files, files that are no videos, and what readers leave behind."""
 
+import importlib
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ from tests.data.video_files import (
     Encoding,
     break_packets,
     cut_start,
+    need_engine,
     reference_frames,
     truncate,
     write,
@@ -22,8 +24,10 @@ from tests.data.video_files import (
     x264,
 )
 from vidtok.data.decode import FrameListChanged, VideoInfo, decode_frames, open_video, probe
+from vidtok.data.decode.decord import DecordReader
 from vidtok.data.decode.info import Deadline
 from vidtok.data.decode.source import VideoSource
+from vidtok.data.decode.torchcodec import TorchcodecReader
 from vidtok.errors import ConfigError, DecodeError, EnvironmentFault
 
 
@@ -61,10 +65,9 @@ def test_damage_met_while_reading_is_noticed_without_verifying(plain: Path) -> N
     np.testing.assert_array_equal(decoded.frames, np.stack(list(theirs.values())))
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 def test_a_changed_frame_list_is_told_once_and_then_reading_goes_on(plain: Path, decoder: str) -> None:
-    if decoder == "decord":
-        pytest.importorskip("decord")
+    need_engine(decoder)
     break_packets(plain, [10])
     count, theirs = reference_frames(plain)
     with open_video(plain, decoder=decoder) as reader:
@@ -188,14 +191,27 @@ def test_a_passed_deadline_is_a_decode_error(videos: Path) -> None:
 
 
 def test_an_unknown_decoder_is_a_config_error(videos: Path) -> None:
-    with pytest.raises(ConfigError, match="auto, pyav, decord"):
+    with pytest.raises(ConfigError, match="auto, pyav, .*decord"):
         open_video(videos / "closed_gop.mp4", decoder="opencv")
 
 
 def test_decord_that_is_not_installed_is_an_environment_fault(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(EnvironmentFault, match="pip install decord"):
-        open_video(videos / "closed_gop.mp4", decoder="decord")
+        DecordReader(videos / "closed_gop.mp4")
+
+
+@pytest.mark.parametrize("cause", [ImportError, OSError, RuntimeError])
+def test_torchcodec_that_does_not_load_is_one_line_of_environment_fault(
+    videos: Path, monkeypatch: pytest.MonkeyPatch, cause: type[Exception]
+) -> None:
+    def fail(name: str) -> None:
+        raise cause("libavutil.so.59 is absent\nmore lines")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(EnvironmentFault, match="libavutil") as caught:
+        TorchcodecReader(videos / "closed_gop.mp4")
+    assert "\n" not in str(caught.value) and "FFmpeg" in str(caught.value)
 
 
 # --------------------------------------------------------------------------------------- conduct
@@ -224,13 +240,12 @@ def test_closing_gives_the_file_back(videos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 def test_memory_stays_flat_over_many_readers(tmp_path: Path, decoder: str) -> None:
     statm = Path("/proc/self/statm")
     if not statm.is_file():
         pytest.skip("needs /proc")
-    if decoder == "decord":
-        pytest.importorskip("decord")
+    need_engine(decoder)
     whole = write(tmp_path / "whole.mp4", Encoding(options=x264(), size=(640, 480), rotation=90))
     broken = Path(shutil.copy(whole, tmp_path / "broken.mp4"))
     break_packets(broken, [10])

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from tests.data.video_files import psnr, reference_frames
+from tests.data.video_files import need_engine, psnr, reference_frames
 from vidtok.data.decode import FrameListChanged, Reader, VideoInfo, decode_frames, open_video
+from vidtok.data.yuv import rgb_matrix, yuv420_to_rgb
 from vidtok.errors import DecodeError
 
 UNREADABLE = {"audio_only.mp3", "no_video_ttml.mp4", "empty_0_bytes.webm"}
@@ -100,12 +102,15 @@ def test_every_choice_of_frames_of_every_file_equals_the_plain_loop(shared_data:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["decord", "torchcodec"])
 @pytest.mark.parametrize("short_side", [None, 224])
-def test_decord_repeats_its_own_frames_and_agrees_with_pyav(shared_data: Path, short_side: int | None) -> None:
-    pytest.importorskip("decord")
+def test_other_engines_repeat_their_own_frames_and_agree_with_pyav(
+    shared_data: Path, short_side: int | None, decoder: str
+) -> None:
+    need_engine(decoder)
     engines = []
     for seed, path in enumerate(readable_files(shared_data, every_fight=8)):
-        with settled_reader(path, "decord") as reader, settled_reader(path, "pyav") as reference:
+        with settled_reader(path, decoder) as reader, settled_reader(path, "pyav") as reference:
             engines.append(reader.name)
             if reader.name == "pyav":
                 continue
@@ -116,5 +121,19 @@ def test_decord_repeats_its_own_frames_and_agrees_with_pyav(shared_data: Path, s
                 ours = reader.read(numbers, short_side=short_side)
                 np.testing.assert_array_equal(ours, sequential[numbers], err_msg=f"{path} {numbers}")
             assert psnr(ours, reference.read(numbers, short_side=short_side)) >= 38, path
-            assert reader.name == "decord", reader.fallback
-    assert engines.count("decord") > engines.count("pyav") > 0
+            assert reader.name == decoder, reader.fallback
+    assert engines.count(decoder) > engines.count("pyav") > 0
+
+
+@pytest.mark.slow
+def test_planes_become_the_rgb_of_the_decoder_on_real_files(shared_data: Path) -> None:
+    for path in readable_files(shared_data, every_fight=8):
+        if "10bit" in path.name or "yuv444" in path.name or path.suffix == ".gif":
+            continue  # FFmpeg converts these along other paths
+        theirs = decode_frames(path, spread, verify=True)
+        planes = decode_frames(path, spread, verify=True, pixel_format="yuv420")
+        height, width = theirs.frames.shape[1:3]
+        if height % 2 or width % 2:
+            continue
+        rgb = yuv420_to_rgb(torch.from_numpy(planes.frames), rgb_matrix(planes.info)).permute(1, 2, 3, 0)
+        assert psnr(theirs.frames, rgb.numpy()) >= 42, path

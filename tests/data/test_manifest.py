@@ -29,7 +29,7 @@ def write(folder: Path, text: str, name: str = "train.csv") -> Path:
     return path
 
 
-def items(manifest: Manifest, folder: Path) -> list[tuple[str, int | None]]:
+def items(manifest: Manifest, folder: Path) -> list[tuple[str, int | tuple[int, ...] | None]]:
     return [(str(Path(item.path).relative_to(folder)), item.label) for item in manifest.items]
 
 
@@ -219,7 +219,7 @@ def test_a_list_whose_files_all_are_absent_says_where_one_was_looked_for(folder:
     with pytest.raises(
         DataError, match=r"data.val: .* none of the 2 listed videos exists, for example .*x\.mp4.*data.root"
     ):
-        load_manifest(write(folder, "x.mp4 0\ny.mp4 1\n"), max_missing=1.0, key="data.val")
+        load_manifest(write(folder, "never_there_x.mp4 0\nnever_there_y.mp4 1\n"), max_missing=1.0, key="data.val")
 
 
 def test_other_sources_that_cannot_be_used_say_why(folder: Path, tmp_path: Path) -> None:
@@ -286,19 +286,22 @@ def test_real_folder_and_list_of_many_columns_agree_with_the_short_list(shared_d
 
 
 @pytest.mark.parametrize(
-    ("name", "first"),
+    ("name", "multi_label", "first"),
     [
-        ("k400_uniformer_val_rows.csv", ("0wR5jVB-WPk.mp4", 341)),
-        ("mmaction2_video_test_list.txt", ("test.mp4", 0)),
-        ("sthv2_uniformer_val_rows.txt", ("74225 156", 140)),  # raw frames: folder, frames, label
+        ("k400_uniformer_val_rows.csv", False, ("0wR5jVB-WPk.mp4", 341)),
+        ("mmaction2_video_test_list.txt", False, ("test.mp4", 0)),
+        ("mmaction2_video_test_list_multi_label.txt", True, ("test.mp4", (0, 3))),
+        ("sthv2_uniformer_val_rows.txt", False, ("74225", 140)),  # raw frames: folder, frames, label
     ],
 )
-def test_real_sample_lists_are_parsed(shared_data: Path, tmp_path: Path, name: str, first: tuple[str, int]) -> None:
+def test_real_sample_lists_are_parsed(
+    shared_data: Path, tmp_path: Path, name: str, multi_label: bool, first: tuple[str, int | tuple[int, ...]]
+) -> None:
     source = shared_data / "labels/samples" / name
     rows = [row for row in source.read_text().splitlines() if row]
     for row in rows:
-        (tmp_path / row.replace(",", " ").rpartition(" ")[0]).touch()
-    manifest = load_manifest(source, root=tmp_path)
+        (tmp_path / row.replace(",", " ").split()[0]).touch()
+    manifest = load_manifest(source, root=tmp_path, multi_label=multi_label)
     assert items(manifest, tmp_path)[0] == first
     assert len(manifest.items) == len(rows)
 

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
+
+from vidtok.data.decode.torchcodec import import_torchcodec
+from vidtok.errors import EnvironmentFault
 
 WIDTH, HEIGHT = 96, 80
 NUM_FRAMES = 30
@@ -175,6 +179,17 @@ def reference_frames(path: Path, wanted: Collection[int] | None = None) -> tuple
                     frames[count] = frame.to_ndarray(format="rgb24")
                 count += 1
     return count, frames
+
+
+def need_engine(decoder: str) -> None:
+    """Skip the test unless the decoder can be loaded here."""
+    try:
+        if decoder == "decord":
+            pytest.importorskip("decord")
+        elif decoder == "torchcodec":
+            import_torchcodec()
+    except EnvironmentFault as fault:
+        pytest.skip(str(fault))
 
 
 def psnr(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -13,7 +13,7 @@ model:
   compressor: {kind: lookup, budget: 2x2}
 data: {train: SET/train.csv, val: SET/val.csv, decode_short_side: 32, workers: 0}
 clip: {frames: 8, sampling: uniform, size: 32}
-augment: {crop_scale: [0.7, 1.0], hflip: 0.5, hflip_swaps: [[move_left, move_right]]}
+augment: {crop_scale: [0.7, 1.0], hflip: 0.5, hflip_swaps: [[move_left, move_right]], mixup: 0.2, cutmix: 1.0}
 train:
   {epochs: 2, batch_size: 8, lr: 1e-3, warmup_epochs: 0, budget_set: [2x2, 3x3, 4x4], checkpoint_every: 2, log_every: 1}
 eval: {clips: 1, crops: 1}

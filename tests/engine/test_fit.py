@@ -62,9 +62,9 @@ def test_every_budget_of_the_set_is_drawn_and_draws_repeat(finished, monkeypatch
 
     recipe, run = finished
     module = ClassificationModule(load(run), recipe.train, seed=0, steps_per_epoch=6, total_steps=12)
-    draws = [module.draw_budget(step) for step in range(30)]
+    draws = [module.budgets.at(step) for step in range(30)]
     assert set(draws) == {(2, 2), (3, 3), (4, 4)}
-    assert draws == [module.draw_budget(step) for step in range(30)]
+    assert draws == [module.budgets.at(step) for step in range(30)]
 
 
 def test_a_run_killed_in_the_middle_of_an_epoch_resumes_to_the_same_losses_and_weights(finished, tmp_path, motion_set):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import vidtok
-from vidtok.cli import config, convert, data, doctor, evaluate, infer, models, train
+from vidtok.cli import bench, config, convert, data, doctor, evaluate, infer, models, train
 from vidtok.errors import VidtokError
 
 Verb = Callable[..., None] | typer.Typer
@@ -17,6 +17,7 @@ VERBS: tuple[tuple[str, Verb], ...] = (
     ("eval", evaluate.evaluate),
     ("infer", infer.infer),
     ("data", data.app),
+    ("bench", bench.app),
     ("models", models.models),
     ("convert", convert.convert),
     ("config", config.app),

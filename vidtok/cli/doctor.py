@@ -15,7 +15,7 @@ from vidtok.errors import EnvironmentFault
 
 REQUIRED = ("torch", "av", "numpy", "einops", "pydantic", "safetensors", "huggingface_hub", "matplotlib")
 TRAINING = ("lightning", "torchmetrics", "tensorboard")
-OPTIONAL = ("decord",)
+OPTIONAL = ("decord", "torchcodec")
 
 
 @dataclass(frozen=True, slots=True)

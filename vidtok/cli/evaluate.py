@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidtok.cli.output import note, progress
+from vidtok.cli.output import load_model, note, progress
 
 if TYPE_CHECKING:
     from vidtok.config import Recipe
+    from vidtok.data.quarantine import Quarantine
     from vidtok.models.backbones import VideoModel
 
 Text = str | None
@@ -26,6 +27,7 @@ def evaluate(
     root: Annotated[Text, typer.Option(help="folder that the paths of the list are relative to")] = None,
     classes: Annotated[Text, typer.Option(help="text file, one class name a line")] = None,
     views: Annotated[Text, typer.Option(help="clips x crops, such as 4x3; default: the checkpoint's")] = None,
+    compressor: Annotated[Text, typer.Option(help="compressor to give a dense checkpoint, such as evit")] = None,
     budgets: Annotated[Text, typer.Option(help="token budgets, such as 2x2,4x4; default: the checkpoint's own")] = None,
     min_top1: Annotated[
         float | None, typer.Option("--min-top1", min=0, max=1, help="exit with 7 when top-1 is below this share")
@@ -41,18 +43,21 @@ def evaluate(
     if (checkpoint is None) == (run is None):
         raise ConfigError("give either --checkpoint C or --run DIR: what is to be tested?")
     from vidtok.engine.predict import parse_views
-    from vidtok.models.checkpoint import load
 
     chosen_views = parse_views(views) if views else None
     chosen_budgets = _parse_budgets(budgets) if budgets else None
     source = checkpoint or run or ""
-    model, home = load(source), _run_folder(source)
+    model, home = load_model(source, compressor), _run_folder(source)
+    if min_top1 is not None and model.multi_label:
+        raise ConfigError("--min-top1 needs a checkpoint with one label per clip; this one has any number (mAP)")
     recipe = _resolve(model, config, home, overrides or [])
     recipe = _with_flags(
         recipe, data=data, root=root, classes=classes, views=chosen_views, budgets=chosen_budgets, workers=workers
     )
-    found, folder = _run(model, recipe, source=source, device=device, out=out or str((home or Path()) / "eval"))
+    folder = out or str((home or Path()) / "eval")
+    found, quarantine = _run(model, recipe, source=source, device=device, out=folder)
     print(json.dumps(found, indent=2) if as_json else _summary(found, folder))
+    quarantine.check()
     if min_top1 is not None and found["top1"] < min_top1:
         raise CheckFailed(f"top-1 at {found['protocol']} is {found['top1']:.4f}, below --min-top1 {min_top1:g}")
 
@@ -111,15 +116,18 @@ def _with_flags(
     )
 
 
-def _run(model: "VideoModel", recipe: "Recipe", *, source: str, device: Text, out: str) -> tuple[dict[str, Any], str]:
-    """Evaluate and write the files. Returns (metrics, folder)."""
+def _run(
+    model: "VideoModel", recipe: "Recipe", *, source: str, device: Text, out: str
+) -> tuple[dict[str, Any], "Quarantine"]:
+    """Evaluate and write the files. Returns (metrics, unreadable videos)."""
     from vidtok.data.manifest import load_split
-    from vidtok.engine.evaluate import Protocol, evaluate, find_pairs
+    from vidtok.engine.evaluate import Protocol, evaluate, find_pairs, quarantine_failures
     from vidtok.engine.predict import choose_compute
     from vidtok.engine.report import write_report
 
     names = model.class_names
-    manifest = load_split(recipe.data, "test", class_names=names, num_classes=None if names else model.num_classes)
+    data = recipe.data.model_copy(update={"multi_label": model.multi_label})
+    manifest = load_split(data, "test", class_names=names, num_classes=None if names else model.num_classes)
     compute = choose_compute(device or recipe.run.device, recipe.run.precision)
     protocol = Protocol(**recipe.eval.model_dump(exclude={"budgets"}))
     with progress("videos") as show:
@@ -139,16 +147,25 @@ def _run(model: "VideoModel", recipe: "Recipe", *, source: str, device: Text, ou
         )
     for error in filter(None, result.errors):
         note(f"unreadable: {error}")
-    return write_report(result, out), out
+    found = write_report(result, out)
+    return found, quarantine_failures(result, out, max_failures=recipe.data.max_failures)
 
 
 def _summary(found: dict[str, Any], folder: str) -> str:
     """The table for people; shares as per cent with one standard error."""
     videos, protocol = found["videos"], found["protocol"]
+    counts = (
+        f"{videos['scored']} of {videos['listed']} videos scored, {videos['failed']} unreadable, "
+        f"{videos['missing']} missing; {found['average']} of {protocol} views averaged"
+    )
+    if "map" in found:
+        head = f"{'budget':>10}  {f'test/map@{protocol}':>16}  {'GMACs/view':>10}"
+        rows = [f"{row['budget']:>10}  {100 * row['map']:>14.1f} %  {row['gmacs_per_view']:>10.4g}"
+                for row in found["budgets"]]  # fmt: skip
+        return "\n".join([counts, head, *rows, f"results: {folder}"])
     has_pairs, has_top5 = "pair_top1" in found, found["classes"] > 5
     lines = [
-        f"{videos['scored']} of {videos['listed']} videos scored, {videos['failed']} unreadable, "
-        f"{videos['missing']} missing; {found['average']} of {protocol} views averaged",
+        counts,
         f"{'budget':>10}  {f'test/top1@{protocol}':>16}"
         + (f"  {f'test/top5@{protocol}':>14}" if has_top5 else "")
         + (f"  {'within pairs':>12}" if has_pairs else "")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vidtok.config.base import BudgetField, Section
 from vidtok.config.data import AugmentConfig, ClipConfig, DataConfig
@@ -13,6 +13,9 @@ class TrainConfig(Section):
     epochs: int = Field(30, ge=1, description="passes over the training list")
     max_steps: int | None = Field(None, ge=1, description="stop after this many optimiser steps, whichever is first")
     batch_size: int = Field(8, ge=1, description="clips per device and forward pass")
+    repeated_aug: int = Field(
+        1, ge=1, description="differently augmented clips from one decoded video; batch_size counts all of them"
+    )
     effective_batch: int | None = Field(
         None, ge=1, description="clips per optimiser step over all devices; reached by accumulation"
     )
@@ -28,9 +31,19 @@ class TrainConfig(Section):
     budget_set: tuple[BudgetField, ...] = Field(
         (), description="budgets of elastic training: one is drawn per step, so one checkpoint serves all"
     )
+    shrink_start_epoch: float = Field(0.0, ge=0, description="epochs at keep rate 1 before it falls (EViT: 10 of 300)")
+    shrink_epochs: float = Field(
+        0.0, ge=0, description="epochs in which the keep rate falls by a cosine to the budget (EViT: 100 of 300)"
+    )
     val_every: int = Field(1, ge=1, description="validate every this many epochs")
     checkpoint_every: int = Field(500, ge=1, description="write last.ckpt every this many steps")
     log_every: int = Field(10, ge=1, description="log every this many steps")
+
+    @model_validator(mode="after")
+    def _batch_holds_whole_videos(self) -> "TrainConfig":
+        if self.batch_size % self.repeated_aug:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of repeated_aug {self.repeated_aug}")
+        return self
 
 
 class EvalConfig(Section):

@@ -1,7 +1,7 @@
 """All frames of many videos in memory, decoded once."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,10 +24,18 @@ class FrameCache:
 
     Args:
         videos: for each video its frames, uint8 [F, H, W, 3], or the line that says why they cannot be read.
+        times: for each video when its frames are shown, float64 [F] seconds.
         chunk_bytes: size of a chunk, unless one video needs more.
     """
 
-    def __init__(self, videos: Iterable[Tensor | str], *, chunk_bytes: int = _CHUNK_BYTES) -> None:
+    def __init__(
+        self,
+        videos: Iterable[Tensor | str],
+        *,
+        times: Mapping[int, np.ndarray] | None = None,
+        chunk_bytes: int = _CHUNK_BYTES,
+    ) -> None:
+        self._times = {} if times is None else times
         self._chunks: list[Tensor] = [torch.empty(0, dtype=torch.uint8)]
         self._places: list[tuple[int, int, torch.Size] | str] = []
         offset = 0
@@ -53,6 +61,10 @@ class FrameCache:
             raise DecodeError(place)
         chunk, offset, shape = place
         return self._chunks[chunk][offset : offset + shape.numel()].view(shape)
+
+    def pts_seconds(self, index: int) -> np.ndarray | None:
+        """When the frames of one video are shown, float64 [F]; None where that is unknown."""
+        return self._times.get(index)
 
     @property
     def num_bytes(self) -> int:
@@ -83,13 +95,16 @@ def decode_all(
         progress: told about every video that is done.
     """
 
-    def decode(path: str) -> Tensor | str:
+    times: dict[int, np.ndarray] = {}
+
+    def decode(index: int) -> Tensor | str:
         try:
             decoded = decode_frames(
-                path, lambda info: np.arange(info.num_frames), decoder=decoder, short_side=short_side
+                paths[index], lambda info: np.arange(info.num_frames), decoder=decoder, short_side=short_side
             )
         except DecodeError as failure:
             return str(failure)
+        times[index] = decoded.info.pts_seconds
         return torch.from_numpy(decoded.frames)
 
     def reported(videos: Iterator[Tensor | str]) -> Iterator[Tensor | str]:
@@ -100,6 +115,6 @@ def decode_all(
 
     pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
     try:
-        return FrameCache(reported(pool.map(decode, paths)))
+        return FrameCache(reported(pool.map(decode, range(len(paths)))), times=times)
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt must not wait for the whole list

@@ -11,12 +11,13 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from vidtok.config import Recipe
-from vidtok.data.augment import resolve_swaps
+from vidtok.data.augment import check_crop
 from vidtok.data.cache import FrameCache, Progress, decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset
 from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.quarantine import Quarantine
+from vidtok.data.swaps import resolve_swaps
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ QUARANTINE_FILE = "quarantine.csv"
 class ClipDataModule(LightningDataModule):
     """Loads the lists of a recipe at once, so that wrong labels stop the run before a model exists.
 
-    Training batches are those of :class:`TrainDataset`; validation batches hold one centred view per video,
+    Training batches are those of :class:`TrainDataset`, with ``train.repeated_aug`` clips of each video after one
+    another; an epoch still passes over every video once. Validation batches hold one centred view per video,
     and every rank validates its own share, none twice. Who consumes a batch calls
     ``quarantine.add_batch(batch, stage)``.
 
@@ -43,7 +45,7 @@ class ClipDataModule(LightningDataModule):
 
     Raises:
         DataError: lists or labels that cannot be used.
-        ConfigError: label swaps of classes that do not exist.
+        ConfigError: label swaps of classes that do not exist, a scale jitter smaller than the crop.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ClipDataModule(LightningDataModule):
         self.train_manifest = load_split(data, "train", num_classes=recipe.model.num_classes)
         self.num_classes = recipe.model.num_classes or self.train_manifest.num_classes
         self.class_names = self.train_manifest.class_names
+        self._multi_hot = self.num_classes if data.multi_label else None
         self.val_manifest: Manifest | None = None
         if data.val is not None:
             self.val_manifest = load_split(data, "val", class_names=self.class_names, num_classes=self.num_classes)
@@ -67,6 +70,7 @@ class ClipDataModule(LightningDataModule):
             num_videos=len(self.train_manifest.items) + (len(self.val_manifest.items) if self.val_manifest else 0),
             max_failures=data.max_failures,
         )
+        check_crop(recipe.augment, recipe.clip)
         self._swaps = resolve_swaps(recipe.augment, self.class_names, self.num_classes)
         self._recipe = recipe
         self._accumulate = accumulate
@@ -85,12 +89,15 @@ class ClipDataModule(LightningDataModule):
             decoder=recipe.data.decoder,
             short_side=recipe.data.decode_short_side,
             cache=self._filled_cache(),
+            repeats=recipe.train.repeated_aug,
+            multi_hot=self._multi_hot,
         )
         sampler = self._sampler(*self._place())
-        if sampler.batch_size < recipe.train.batch_size:
+        repeats = recipe.train.repeated_aug
+        if sampler.batch_size * repeats < recipe.train.batch_size:
             logger.warning(
                 "only %d training videos: batches of %d per device, not train.batch_size=%d",
-                len(dataset), sampler.batch_size, recipe.train.batch_size,
+                len(dataset), sampler.batch_size * repeats, recipe.train.batch_size,
             )  # fmt: skip
         return ResumableLoader(dataset, sampler, workers=recipe.data.workers, pin_memory=self._pin_memory)
 
@@ -109,6 +116,7 @@ class ClipDataModule(LightningDataModule):
             num_crops=1,
             decoder=recipe.data.decoder,
             shuffle_seed=recipe.run.seed if recipe.augment.shuffle else None,
+            multi_hot=self._multi_hot,
         )
         rank, world_size = self._place()
         return DataLoader(
@@ -128,7 +136,7 @@ class ClipDataModule(LightningDataModule):
     def _sampler(self, rank: int, world_size: int) -> EpochBatchSampler:
         return EpochBatchSampler(
             len(self.train_manifest.items),
-            batch_size=self._recipe.train.batch_size,
+            batch_size=self._recipe.train.batch_size // self._recipe.train.repeated_aug,
             seed=self._recipe.run.seed,
             rank=rank,
             world_size=world_size,

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vidtok.config import AugmentConfig, ClipConfig
-from vidtok.data.augment import LabelSwaps, augment_clip, draw_augmentation
+from vidtok.data.augment import augment_clip, draw_augmentation
 from vidtok.data.cache import FrameCache
 from vidtok.data.decode import VideoInfo, decode_frames
 from vidtok.data.manifest import Item
 from vidtok.data.sampling import Indices, frames_in_seconds, train_indices, view_indices
 from vidtok.data.seeding import Purpose, keyed_rng
+from vidtok.data.swaps import LabelSwaps
 from vidtok.data.transforms import make_views
 from vidtok.errors import DataError, DecodeError
 
@@ -31,13 +32,15 @@ class TrainDataset(Dataset[dict[str, Any]]):
 
     Args:
         items: videos with labels.
-        clip: frames, stride, sampling and size.
-        augment: probabilities, crop ranges and shuffle.
+        clip: what the model sees of a video.
+        augment: changes of single clips; mixing happens later, on the batch.
         swaps: labels after flips and reversal.
         seed: of the run.
         decoder: engine.
         short_side: shorter side of decoded frames [pixels], None as stored.
         cache: all frames of ``items``, in their order.
+        repeats: samples of one decoded video in a batch: the same frames, augmented differently.
+        multi_hot: number of classes, where clips have any number of labels; None: each has one.
     """
 
     def __init__(
@@ -51,9 +54,13 @@ class TrainDataset(Dataset[dict[str, Any]]):
         decoder: str = "auto",
         short_side: int | None = None,
         cache: FrameCache | None = None,
+        repeats: int = 1,
+        multi_hot: int | None = None,
     ) -> None:
         self.items = items
         self.cache = cache
+        self._repeats = repeats
+        self._multi_hot = multi_hot
         self._clip = clip
         self._augment = augment
         self._swaps = swaps
@@ -65,46 +72,58 @@ class TrainDataset(Dataset[dict[str, Any]]):
         return len(self.items)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """One sample.
+        """The first sample of :meth:`samples`."""
+        return self.samples(key)[0]
 
-        Returns:
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        """All samples of a batch, for torch's loader: the repeats of a video follow each other."""
+        return [sample for key in keys for sample in self.samples(key)]
+
+    def samples(self, key: tuple[int, int]) -> list[dict[str, Any]]:
+        """The samples of one (epoch, index), as many as ``repeats``.
+
+        Each holds:
             clip: uint8 [3, T, S, S]; zeros when the video cannot be read.
-            label: class index after augmentation, -1 when unknown.
+            label: class index after augmentation, -1 when unknown; float [C] of 0 and 1 with ``multi_hot``.
             valid: False when the video cannot be read.
             index, path: the video.
             error: why it cannot be read, one line; else empty.
         """
         epoch, index = key
         item = self.items[index]
+        facts = {"valid": True, "index": index, "path": item.path, "error": ""}
         rng = keyed_rng(Purpose.SAMPLE, self._seed, epoch, index)
-        label, error = _label(item), ""
         try:
             frames = self._frames(index, rng)
         except DecodeError as failure:
             clip = torch.zeros(3, self._clip.frames, self._clip.size, self._clip.size, dtype=torch.uint8)
-            error = str(failure)
-        else:
-            height, width = frames.shape[1:3]
-            choice = draw_augmentation(self._augment, height=height, width=width, rng=rng)
-            clip = augment_clip(frames, choice, size=self._clip.size)
-            label = self._swaps.label_after(label, choice)
-        return {"clip": clip, "label": label, "valid": not error, "index": index, "path": item.path, "error": error}
+            facts |= {"valid": False, "error": str(failure)}
+            return [{"clip": clip, "label": _target(item.label, self._multi_hot)} | facts] * self._repeats
+        return [self._augmented(frames, item, rng) | facts for _ in range(self._repeats)]
+
+    def _augmented(self, frames: Tensor, item: Item, rng: np.random.Generator) -> dict[str, Any]:
+        """One draw applied to the frames [T, H, W, 3] and the label."""
+        height, width = frames.shape[1:3]
+        choice = draw_augmentation(self._augment, self._clip, height=height, width=width, rng=rng)
+        choice = self._swaps.allowed(item.label, choice)
+        clip = augment_clip(frames, choice, size=self._clip.size)
+        return {"clip": clip, "label": _target(self._swaps.label_after(item.label, choice), self._multi_hot)}
 
     def _frames(self, index: int, rng: np.random.Generator) -> Tensor:
         """The drawn frames, uint8 [T, H, W, 3]. Raises DecodeError."""
         if self.cache is not None:
             frames = self.cache[index]
-            return frames[torch.from_numpy(self._choose(len(frames), rng))]
+            return frames[torch.from_numpy(self._choose(len(frames), self.cache.pts_seconds(index), rng))]
         decoded = decode_frames(
             self.items[index].path,
-            lambda info: self._choose(info.num_frames, rng),
+            lambda info: self._choose(info.num_frames, info.pts_seconds, rng),
             decoder=self._decoder,
             short_side=self._short_side,
         )
         return torch.from_numpy(decoded.frames)
 
-    def _choose(self, num_frames: int, rng: np.random.Generator) -> Indices:
-        indices = train_indices(num_frames, self._clip, rng)
+    def _choose(self, num_frames: int, pts_seconds: np.ndarray | None, rng: np.random.Generator) -> Indices:
+        indices = train_indices(num_frames, self._clip, rng, pts_seconds=pts_seconds)
         return rng.permutation(indices) if self._augment.shuffle else indices
 
 
@@ -153,7 +172,7 @@ def load_views(
     def choose(info: VideoInfo) -> Indices:
         nonlocal indices  # the decoder asks again when a damaged file turns out to have fewer frames
         window = None if window_seconds is None else _window(info, *window_seconds)
-        indices = view_indices(info.num_frames, clip, num_clips, window=window)
+        indices = view_indices(info.num_frames, clip, num_clips, window=window, pts_seconds=info.pts_seconds)
         return np.unique(indices)
 
     decoded = decode_frames(path, choose, decoder=decoder, short_side=clip.test_short_side, verify=True)
@@ -187,6 +206,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         num_crops: crops per clip, 1 or 3.
         decoder: engine.
         shuffle_seed: shuffle the frames of every clip, differently per video; None keeps their order.
+        multi_hot: number of classes, where videos have any number of labels; None: each has one.
     """
 
     def __init__(
@@ -198,6 +218,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         num_crops: int,
         decoder: str = "auto",
         shuffle_seed: int | None = None,
+        multi_hot: int | None = None,
     ) -> None:
         self.items = items
         self._clip = clip
@@ -205,6 +226,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         self._num_crops = num_crops
         self._decoder = decoder
         self._shuffle_seed = shuffle_seed
+        self._multi_hot = multi_hot
 
     def __len__(self) -> int:
         return len(self.items)
@@ -214,7 +236,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
 
         Returns:
             views: uint8 [V, 3, T, S, S]; zeros when the video cannot be read.
-            label: class index, -1 when unknown.
+            label: class index, -1 when unknown; float [C] of 0 and 1, or of -1, with ``multi_hot``.
             valid: False when the video cannot be read.
             index, path: the video.
             error: why it cannot be read, one line; else empty.
@@ -223,7 +245,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         """
         item = self.items[index]
         seed = self._shuffle_seed
-        sample = {"label": _label(item), "index": index, "path": item.path}
+        sample = {"label": _target(item.label, self._multi_hot), "index": index, "path": item.path}
         try:
             loaded = load_views(
                 item.path,
@@ -261,5 +283,13 @@ class ViewDataset(Dataset[dict[str, Any]]):
         }
 
 
-def _label(item: Item) -> int:
-    return UNKNOWN_LABEL if item.label is None else item.label
+def _target(label: int | tuple[int, ...] | None, multi_hot: int | None) -> int | Tensor:
+    """A label as the model's loss wants it."""
+    if multi_hot is None:
+        assert not isinstance(label, tuple)
+        return UNKNOWN_LABEL if label is None else label
+    if label is None:
+        return torch.full((multi_hot,), float(UNKNOWN_LABEL))
+    target = torch.zeros(multi_hot)
+    target[list(label if isinstance(label, tuple) else (label,))] = 1
+    return target

@@ -18,41 +18,69 @@ class Quarantine:
         file: where to write; None keeps the counts only.
         num_videos: videos that may be read, over all splits.
         max_failures: share of them that may be unreadable.
+        key: the setting that holds this share, for messages.
+        fresh: begin the file anew instead of going on with it.
     """
 
-    def __init__(self, file: Path | None, *, num_videos: int, max_failures: float) -> None:
+    def __init__(
+        self,
+        file: Path | None,
+        *,
+        num_videos: int,
+        max_failures: float,
+        key: str = "data.max_failures",
+        fresh: bool = False,
+    ) -> None:
         self._file = file
         self._num_videos = num_videos
         self._max_failures = max_failures
+        self._key = key
         self.causes: dict[str, str] = {}
+        if fresh and file is not None:
+            file.unlink(missing_ok=True)
 
     @property
     def allowed(self) -> int:
         """Number of files that may fail."""
         return max(1, int(self._max_failures * self._num_videos)) if self._max_failures > 0 else 0
 
-    def add(self, path: str, cause: str, stage: str) -> None:
-        """Write down one unreadable video; a file that is known already is not counted again.
+    @property
+    def is_exceeded(self) -> bool:
+        """True when more files failed than may."""
+        return len(self.causes) > self.allowed
+
+    def note(self, path: str, cause: str, stage: str) -> None:
+        """Write down one unreadable video, whatever the budget; a file that is known already is not counted again.
 
         Args:
             path: the video.
             cause: one line that starts with the path.
             stage: where it was met: ``train``, ``val``, ``cache`` ...
+        """
+        if path not in self.causes:
+            self.causes[path] = cause
+            self._write(path, cause, stage)
+
+    def check(self) -> None:
+        """Raise DataError when more files failed than may."""
+        if not self.is_exceeded:
+            return
+        where = f"; all are in {self._file}" if self._file else ""
+        raise DataError(
+            f"{len(self.causes)} of {self._num_videos} videos are unreadable, {self._key}="
+            f"{self._max_failures:g} allows {self.allowed}; the last: {next(reversed(self.causes.values()))}{where}; "
+            f"repair or delist them, or raise {self._key}"
+        )
+
+    def add(self, path: str, cause: str, stage: str) -> None:
+        """Write down one unreadable video as :meth:`note` does and :meth:`check` the budget if it is a new one.
 
         Raises:
             DataError: more files failed than allowed.
         """
-        if path in self.causes:
-            return
-        self.causes[path] = cause
-        self._write(path, cause, stage)
-        if len(self.causes) > self.allowed:
-            where = f"; all are in {self._file}" if self._file else ""
-            raise DataError(
-                f"{len(self.causes)} of {self._num_videos} videos are unreadable, data.max_failures="
-                f"{self._max_failures:g} allows {self.allowed}; the last: {cause}{where}; "
-                "repair or delist them, or raise data.max_failures"
-            )
+        if path not in self.causes:
+            self.note(path, cause, stage)
+            self.check()
 
     def add_batch(self, batch: Mapping[str, Any], stage: str) -> None:
         """Write down the failures of a collated batch, from its lists ``path`` and ``error``. Raises DataError."""

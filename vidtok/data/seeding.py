@@ -14,6 +14,8 @@ class Purpose(IntEnum):
     """frames and augmentation of one training clip, by (seed, epoch, index)"""
     VIEW_SHUFFLE = 3
     """frame order of test clips in the control for order, by (seed, index)"""
+    MIX = 4
+    """how a training batch is mixed, by (seed, step, batch of the epoch, rank)"""
 
 
 def keyed_rng(purpose: Purpose, *key: int) -> np.random.Generator:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,11 +20,11 @@ from vidtok.data.datamodule import ClipDataModule
 from vidtok.errors import DivergedError, Interrupted
 
 BEST, LAST = "best.ckpt", "last.ckpt"
-MONITOR = "val/top1@1x1"
+MONITORS = ("val/top1@1x1", "val/map@1x1")
 
 
 class Checkpoints(L.Callback):
-    """``last.ckpt`` every so many steps and after each validation, ``best.ckpt`` when top-1 rises.
+    """``last.ckpt`` every so many steps and after each validation, ``best.ckpt`` when top-1 (or mAP) rises.
 
     Files appear whole or not at all: they are written beside their name and moved.
     """
@@ -47,7 +48,7 @@ class Checkpoints(L.Callback):
             self.save(trainer, LAST)
 
     def on_validation_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
-        score = trainer.callback_metrics.get(MONITOR)
+        score = next((trainer.callback_metrics[name] for name in MONITORS if name in trainer.callback_metrics), None)
         if score is not None and float(score) > self.best:
             self.best = float(score)
             self.save(trainer, BEST)
@@ -123,15 +124,35 @@ class StopOnDivergence(L.Callback):
         raise DivergedError(f"loss is {float(loss)} at step {step}; its batch is in {path}; lower train.lr")
 
 
+STARVED_SHARE, STARVED_REPORTS = 0.2, 3
+"""Waiting for data is worth a word when it takes more than this share of the time in so many reports running."""
+
+
+def data_advice(waits: Sequence[float]) -> str | None:
+    """What to do about slow data, the moment it has become a habit.
+
+    Args:
+        waits: share of its time that the device waited for data, one value for each report so far.
+    """
+    recent = [share > STARVED_SHARE for share in waits[-STARVED_REPORTS - 1 :]]
+    if len(recent) < STARVED_REPORTS or not all(recent[-STARVED_REPORTS:]) or all(recent[:-STARVED_REPORTS] or [False]):
+        return None
+    return (
+        f"training waits for data {100 * waits[-1]:.0f} % of the time: raise data.workers, shrink the files once with "
+        "`vidtok data prepare` or raise train.repeated_aug; `vidtok bench data` shows what takes the time"
+    )
+
+
 class Meter(L.Callback):
     """Measures speed and how long the device waited for data, logs both, and shows progress on stderr.
 
-    A bar on a terminal, one line every ``every_steps`` elsewhere.
+    A bar on a terminal, one line every ``every_steps`` elsewhere. Says what to do when it is the data that is slow.
     """
 
     def __init__(self, *, every_steps: int, total_steps: int, clips_per_batch: int) -> None:
         self.every_steps, self.total_steps, self.clips_per_batch = every_steps, total_steps, clips_per_batch
         self.bar: Progress | None = None
+        self._waits: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
         self._restart_window()
@@ -173,6 +194,9 @@ class Meter(L.Callback):
         else:
             eta = left * trainer.accumulate_grad_batches
             say(trainer, f"step {trainer.global_step}/{self.total_steps}  {text}  {eta:.0f} s left")
+        self._waits.append(values["data_wait"])
+        if advice := data_advice(self._waits):
+            say(trainer, advice)
         self._restart_window()
 
     def on_validation_start(self, trainer: Trainer, pl_module: L.LightningModule) -> None:

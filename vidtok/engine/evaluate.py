@@ -17,6 +17,7 @@ from vidtok.config import Budget, ClipConfig
 from vidtok.data.dataset import ViewDataset
 from vidtok.data.labels import did_you_mean
 from vidtok.data.manifest import Manifest
+from vidtok.data.quarantine import Quarantine
 from vidtok.engine.metrics import Pair
 from vidtok.engine.predict import Average, Compute, at_budget, class_labels, predict_views
 from vidtok.engine.receipt import receipt
@@ -25,6 +26,7 @@ from vidtok.models.backbones import VideoModel
 from vidtok.models.profile import count_gmacs
 
 PAIRS_FILE = "pairs.csv"
+QUARANTINE_FILE = "quarantine.csv"
 
 Sample = dict[str, Any]
 
@@ -54,7 +56,7 @@ class Evaluation:
     scores: np.ndarray
     """float32 [K, N, C] class probabilities after averaging views."""
     labels: np.ndarray
-    """int64 [N], -1 where the class is not known."""
+    """int64 [N], -1 where the class is not known; of a multi-label model 0 and 1 [N, C], or a row of -1."""
     errors: tuple[str, ...]
     """[N] why a video could not be read; empty where it was."""
     decoders: dict[str, int]
@@ -66,12 +68,18 @@ class Evaluation:
     receipt: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def is_multi_label(self) -> bool:
+        """True when videos have any number of labels."""
+        return self.labels.ndim == 2
+
+    @property
     def scored(self) -> np.ndarray:
         """bool [N]: videos that were read and have a label."""
-        return np.array([not error for error in self.errors], dtype=bool) & (self.labels >= 0)
+        has_label = (self.labels >= 0).reshape(len(self.labels), -1).all(1)
+        return np.array([not error for error in self.errors], dtype=bool) & has_label
 
     def scored_at(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores [M, C] at budget ``k`` and labels [M] of the M scored videos."""
+        """Scores [M, C] at budget ``k`` and labels [M] or [M, C] of the M scored videos."""
         return self.scores[k, self.scored], self.labels[self.scored]
 
     @property
@@ -98,7 +106,8 @@ def evaluate(
 
     Args:
         model: in eval mode, on ``compute.device``.
-        manifest: videos, whose labels are in the model's numbering (``load_manifest(class_names=...)``).
+        manifest: videos, whose labels are in the model's numbering (``load_manifest(class_names=...)``); any number
+            of labels each if the model is a multi-label one.
         budgets: token budgets; none given: the model's own.
         workers: videos that are decoded ahead, by as many threads.
         pairs: pairs of mirrored class names, for accuracy within pairs.
@@ -121,6 +130,7 @@ def evaluate(
         num_crops=protocol.crops,
         decoder=decoder,
         shuffle_seed=shuffle_seed,
+        multi_hot=model.num_classes if model.multi_label else None,
     )
     scores, samples = _score(model, dataset, settings, compute, protocol, workers=workers, on_video=on_video)
     decoders = Counter(sample["decoder"] for sample in samples if sample["valid"])
@@ -131,7 +141,7 @@ def evaluate(
         protocol=protocol,
         budgets=settings,
         scores=scores,
-        labels=np.array([sample["label"] for sample in samples], dtype=np.int64),
+        labels=np.array([np.asarray(sample["label"]) for sample in samples], dtype=np.int64),
         errors=tuple(sample["error"] for sample in samples),
         decoders=dict(decoders),
         costs=costs,
@@ -173,6 +183,24 @@ def _cost(model: VideoModel, budget: Budget | None) -> dict[str, Any]:
     """Multiply-adds and tokens at a budget. Raises ConfigError when the model does not take it."""
     with at_budget(model, budget):
         return {"gmacs_per_view": round(count_gmacs(model), 6), "tokens_per_layer": model.token_counts}
+
+
+def quarantine_failures(result: Evaluation, folder: str | Path, *, max_failures: float) -> Quarantine:
+    """Write the videos that could not be read, with causes, to ``quarantine.csv`` in a folder.
+
+    Call ``check`` of what is returned once the results are written: it raises DataError when there are too many.
+
+    Args:
+        result: of :func:`evaluate`.
+        folder: where the results are.
+        max_failures: share of the videos that may be unreadable.
+    """
+    file = Path(folder) / QUARANTINE_FILE
+    quarantine = Quarantine(file, num_videos=len(result.errors), max_failures=max_failures, fresh=True)
+    for item, error in zip(result.manifest.items, result.errors, strict=True):
+        if error:
+            quarantine.note(item.path, error, "test")
+    return quarantine
 
 
 def _nothing_scored(result: Evaluation) -> str:

@@ -37,7 +37,7 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
     """Train a recipe and return its run folder.
 
     The folder holds ``config.yaml`` (resolved, enough alone), ``receipt.json``, ``metrics.csv``, TensorBoard
-    events, ``best.ckpt`` (highest val/top1@1x1), ``last.ckpt`` and ``quarantine.csv``.
+    events, ``best.ckpt`` (highest val/top1@1x1, or val/map@1x1), ``last.ckpt`` and ``quarantine.csv``.
 
     Args:
         recipe: the resolved recipe.
@@ -92,7 +92,7 @@ def make_model(recipe: Recipe, data: ClipDataModule) -> VideoModel:
             recipe.model.pretrained, recipe.model, recipe.clip, num_classes=classes, protocol=recipe.eval
         )
         print(table, file=sys.stderr)
-    model.class_names = data.class_names
+    model.class_names, model.multi_label = data.class_names, recipe.data.multi_label
     return model.train()
 
 
@@ -101,7 +101,14 @@ def _make_module(recipe: Recipe, data: ClipDataModule, accumulate: int) -> Class
     steps_per_epoch = -(-data.batches_per_epoch(run.devices * run.nodes) // accumulate)
     total = min(train.epochs * steps_per_epoch, train.max_steps or sys.maxsize)
     model = make_model(recipe, data)
-    module = ClassificationModule(model, train, seed=run.seed, steps_per_epoch=steps_per_epoch, total_steps=total)
+    module = ClassificationModule(
+        model,
+        train,
+        augment=recipe.augment,
+        seed=run.seed,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total,
+    )
     if run.compile:
         module.compile_heads()
     return module

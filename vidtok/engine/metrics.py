@@ -23,6 +23,30 @@ def pair_hits(scores: np.ndarray, labels: np.ndarray, pairs: Sequence[Pair]) -> 
     return scores[rows, labels[rows]] > scores[rows, others]
 
 
+def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Average precision of each class [C], from scores and 0/1 targets [N, C]; NaN for a class without videos.
+
+    The mean, over the videos of a class, of the precision among all that score at least as high as that video.
+    """
+    return np.array([_average_precision(*columns) for columns in zip(scores.T, targets.T, strict=True)])
+
+
+def mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
+    """Mean of :func:`average_precision` over the classes that have videos; 0 when none has."""
+    precisions = average_precision(scores, targets)
+    return float(precisions[targets.any(0)].mean()) if targets.any() else 0.0
+
+
+def _average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
+    """The same of one class, [N] and [N]."""
+    if not targets.any():
+        return float("nan")
+    order = np.argsort(-scores)
+    ordered, found = -scores[order], targets[order]
+    num_before = np.searchsorted(ordered, ordered, side="right")  # [N] videos that score at least as high, itself too
+    return float((found * np.cumsum(found)[num_before - 1] / num_before).sum() / found.sum())
+
+
 def standard_error(hits: np.ndarray) -> float:
     """Binomial standard error of a share of hits."""
     share = hits.mean()

@@ -8,11 +8,16 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.utilities import dim_zero_cat
 
-from vidtok.config import Budget, TrainConfig
+from vidtok.config import AugmentConfig, TrainConfig
+from vidtok.data.mix import draw_mix, mix_batch
+from vidtok.data.seeding import Purpose, keyed_rng
 from vidtok.data.transforms import normalise
+from vidtok.engine.budgets import BudgetSchedule
+from vidtok.engine.metrics import mean_average_precision
 from vidtok.engine.optim import build_optimizer, build_schedule
 from vidtok.models.backbones import VideoModel
 from vidtok.models.checkpoint import describe
@@ -21,69 +26,84 @@ from vidtok.models.checkpoint import describe
 class ClassificationModule(L.LightningModule):
     """Cross-entropy over the model's heads; top-1 and top-5 on single centre views.
 
-    All randomness of a step (drop path, the drawn budget) is a function of (seed, step, rank), never of
-    what ran before, so that a resumed run repeats an uninterrupted one.
+    A multi-label model has binary cross-entropy, averaged over classes, and mean average precision instead.
+
+    All randomness of a step (drop path, mixing of clips, the drawn budget) is a function of (seed, step, rank),
+    never of what ran before, so that a resumed run repeats an uninterrupted one.
     """
 
     def __init__(
-        self, model: VideoModel, config: TrainConfig, *, seed: int, steps_per_epoch: int, total_steps: int
+        self,
+        model: VideoModel,
+        config: TrainConfig,
+        *,
+        augment: AugmentConfig | None = None,
+        seed: int,
+        steps_per_epoch: int,
+        total_steps: int,
     ) -> None:
         super().__init__()
         self.model = model
-        self.config, self.seed = config, seed
+        self.config, self.augment, self.seed = config, augment or AugmentConfig(), seed
         self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
-        self.own_budget = model.budget
-        for budget in config.budget_set:  # a wrong one must stop the run before its first step
-            model.set_budget(budget)
-        self._use_own_budget()
+        self.budgets = BudgetSchedule(model, config, seed=seed, steps_per_epoch=steps_per_epoch)
+        self.is_compiled = False
         self.heads = model.forward_heads
-        self.val_top = MetricCollection(
-            {f"top{k}": MulticlassAccuracy(model.num_classes, top_k=k, average="micro") for k in _ks(model)},
-            prefix="val/",
-            postfix="@1x1",
-        )
+        self.val_top = MetricCollection(_metrics(model), prefix="val/", postfix="@1x1")
         self.val_loss = MeanMetric()
         model.set_grad_checkpointing(config.grad_checkpointing)
 
     def compile_heads(self) -> None:
         """Compile the forward pass; one graph per budget and mode."""
-        rungs = max(len(self.config.budget_set), 1)
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * rungs + 2)
+        self.is_compiled = True
+        graphs = 2 * self.budgets.num_graphs + 2
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, graphs)
         self.heads = torch.compile(self.model.forward_heads, fullgraph=True, dynamic=False)
-
-    def draw_budget(self, step: int) -> Budget | None:
-        """The budget of optimiser step ``step``: one uniform draw, the same on every rank."""
-        if not self.config.budget_set:
-            return None
-        choice = np.random.default_rng((self.seed, step)).integers(len(self.config.budget_set))
-        return self.config.budget_set[int(choice)]
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         step_seed = np.random.SeedSequence((self.seed, self.global_step, batch_idx, self.global_rank))
         torch.manual_seed(int(step_seed.generate_state(1)[0]))
-        budget = self.draw_budget(self.global_step)
+        budget = self.budgets.at(self.global_step, compiled=self.is_compiled)
         if budget is not None:
             self.model.set_budget(budget)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        losses = self._losses(batch, smoothing=self.config.smoothing)
+        clips, targets = self._mixed(batch, batch_idx)
+        losses = self._losses(clips, targets, smoothing=self.config.smoothing)
         valid = batch["valid"].to(losses.dtype)
         return (losses * valid).sum() / valid.sum().clamp(min=1)
 
-    def _losses(self, batch: dict[str, Any], *, smoothing: float = 0.0) -> Tensor:
-        """Weighted sum of the heads' cross-entropies in float32, per sample [B]."""
-        logits = self.heads(self._normalised(batch["clip"])).float()  # [R, B, C]
+    def _mixed(self, batch: dict[str, Any], batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Normalised clips and what they show: classes int64 [B]; shares of classes float [B, C] after mixing."""
+        clips, targets = self._normalised(batch["clip"]), batch["label"]
+        rng = keyed_rng(Purpose.MIX, self.seed, self.global_step, batch_idx, self.global_rank)
+        mix = draw_mix(self.augment, size=clips.shape[-1], rng=rng)
+        if mix is None:
+            return clips, targets
+        shares = targets if self.model.multi_label else F.one_hot(targets, self.model.num_classes).to(clips.dtype)
+        return mix_batch(clips, shares, batch["valid"], mix)
+
+    def _losses(self, clips: Tensor, targets: Tensor, *, smoothing: float = 0.0) -> Tensor:
+        """Weighted sum of the heads' cross-entropies in float32, per sample [B]; shares are smoothed as classes are."""
+        logits = self.heads(clips).float()  # [R, B, C]
         weights = self.model.loss_weights
-        losses = [F.cross_entropy(head, batch["label"], label_smoothing=smoothing, reduction="none") for head in logits]
+        losses = [self._loss(head, targets, smoothing) for head in logits]
         return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum(0)
+
+    def _loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Logits [B, C] against classes [B] or shares [B, C]: the loss per sample [B]."""
+        if not self.model.multi_label:
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        smooth = targets * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, smooth, reduction="none").mean(-1)
 
     def _normalised(self, clips: Tensor) -> Tensor:
         """uint8 [B, 3, T, S, S] -> float."""
         return normalise(clips, self.model.preprocessing.mean, self.model.preprocessing.std)
 
     def _use_own_budget(self) -> None:
-        if self.own_budget is not None:
-            self.model.set_budget(self.own_budget)
+        if self.budgets.target is not None:
+            self.model.set_budget(self.budgets.target)
 
     def on_validation_epoch_start(self) -> None:
         self._use_own_budget()
@@ -91,8 +111,8 @@ class ClassificationModule(L.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         logits = self.model.answer(self.heads(self._normalised(batch["views"][:, 0]))).float()
         keep = batch["valid"].bool()
-        self.val_top.update(logits[keep], batch["label"][keep])
-        self.val_loss.update(F.cross_entropy(logits[keep], batch["label"][keep], reduction="none"))
+        self.val_top.update(logits[keep], batch["label"][keep].long())
+        self.val_loss.update(self._loss(logits[keep], batch["label"][keep]))
 
     def on_validation_epoch_end(self) -> None:
         # compute() has joined the ranks already: the mean of equal values changes nothing
@@ -115,5 +135,28 @@ class ClassificationModule(L.LightningModule):
             self.model.set_budget(drawn)
 
 
-def _ks(model: VideoModel) -> list[int]:
-    return [k for k in (1, 5) if k <= model.num_classes]
+class MeanAveragePrecision(Metric):
+    """:func:`mean_average_precision` over all batches and ranks; torchmetrics' own counts classes without videos."""
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("targets", default=[], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, targets: Tensor) -> None:
+        """Take scores and 0/1 targets [B, C]."""
+        self.scores.append(scores)
+        self.targets.append(targets)
+
+    def compute(self) -> Tensor:
+        scores, targets = (dim_zero_cat(state).cpu().numpy() for state in (self.scores, self.targets))
+        return torch.tensor(mean_average_precision(scores, targets), device=self.device)
+
+
+def _metrics(model: VideoModel) -> dict[str, Metric]:
+    if model.multi_label:
+        return {"map": MeanAveragePrecision()}
+    ks = (k for k in (1, 5) if k <= model.num_classes)
+    return {f"top{k}": MulticlassAccuracy(model.num_classes, top_k=k, average="micro") for k in ks}

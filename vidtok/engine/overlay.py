@@ -38,12 +38,12 @@ def write_overlay(results: Sequence[dict[str, Any]], out: str | Path, *, decoder
     with open_video(answers[0]["path"], decoder=decoder) as reader:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            _encode(out, _labelled_frames(reader, answers), fps=reader.info.fps)
+            encode(out, _labelled_frames(reader, answers), fps=reader.info.fps)
         except OSError as error:
             raise ConfigError(f"overlay '{out}' cannot be written: {error.strerror or error}") from None
 
 
-def _encode(out: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:
+def encode(out: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:
     """Write frames uint8 [H, W, 3] with even sides."""
     with av.open(str(out), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_ENCODER)

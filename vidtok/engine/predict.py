@@ -84,22 +84,24 @@ def view_logits(model: VideoModel, views: Tensor, *, compute: Compute, batch_siz
     return torch.cat(batches)
 
 
-def average_views(logits: Tensor, average: Average) -> Tensor:
+def average_views(logits: Tensor, average: Average, *, multi_label: bool = False) -> Tensor:
     """Combine views: logits [..., V, C] -> probabilities [..., C], in float32.
 
-    ``logits``: softmax of the mean logits; ``probs``: mean of the views' softmax.
+    ``logits``: softmax of the mean logits; ``probs``: mean of the views' softmax; sigmoids with ``multi_label``.
     """
     logits = logits.float()
     if average == "logits":
-        return logits.mean(-2).softmax(-1)
-    return logits.softmax(-1).mean(-2)
+        logits = logits.mean(-2, keepdim=True)
+    probs = logits.sigmoid() if multi_label else logits.softmax(-1)
+    return probs.mean(-2)
 
 
 def predict_views(
     model: VideoModel, views: Tensor, *, compute: Compute, average: Average, batch_size: int = 16
 ) -> Tensor:
     """Class probabilities of one video: uint8 views [V, 3, T, S, S] -> float32 [C] on the CPU."""
-    return average_views(view_logits(model, views, compute=compute, batch_size=batch_size), average)
+    logits = view_logits(model, views, compute=compute, batch_size=batch_size)
+    return average_views(logits, average, multi_label=model.multi_label)
 
 
 def class_labels(model: VideoModel, names: Sequence[str] | None = None) -> tuple[str, ...]:

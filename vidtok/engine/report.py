@@ -14,7 +14,15 @@ import torch
 
 from vidtok.config import format_budget
 from vidtok.engine.evaluate import Evaluation
-from vidtok.engine.metrics import class_accuracy, confusion_matrix, pair_hits, standard_error, top_k_hits
+from vidtok.engine.metrics import (
+    average_precision,
+    class_accuracy,
+    confusion_matrix,
+    mean_average_precision,
+    pair_hits,
+    standard_error,
+    top_k_hits,
+)
 from vidtok.engine.page import report_page
 from vidtok.engine.predict import top_classes
 from vidtok.engine.visualize import confusion_picture, to_png
@@ -29,7 +37,8 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
     """Write metrics.json, predictions.jsonl, scores.npy, per_class.csv, confusion.csv, confusion.png and report.html.
 
     ``scores.npy`` is float32 [budgets, videos, classes] in the order of ``metrics.json`` and of the field
-    ``scores_row`` of the predictions; a video that could not be read has NaN.
+    ``scores_row`` of the predictions; a video that could not be read has NaN. A multi-label evaluation has no
+    confusion and no page.
 
     Returns:
         The content of metrics.json.
@@ -44,8 +53,11 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
         np.save(out / "scores.npy", result.scores)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in predictions(result)]
         (out / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        classes, counts = per_class(result), confusion_matrix(*result.scored_at(result.headline))
+        classes = per_class(result)
         _write_csv(out / "per_class.csv", tuple(classes[0]), [tuple(row.values()) for row in classes])
+        if result.is_multi_label:
+            return found
+        counts = confusion_matrix(*result.scored_at(result.headline))
         named = [(name, *row) for name, row in zip(result.class_names, counts.tolist(), strict=True)]
         _write_csv(out / "confusion.csv", ("truth", *result.class_names), named)
         (out / "confusion.png").write_bytes(to_png(confusion_picture(counts, result.class_names)))
@@ -60,7 +72,7 @@ def metrics(result: Evaluation) -> Row:
     """The content of ``metrics.json``; the names in ``named`` carry the protocol."""
     rows = [_budget_row(result, k) for k in range(len(result.budgets))]
     main = rows[result.headline]
-    figures = {key: main[key] for key in ("top1", "top1_se", "top5", "pair_top1") if key in main}
+    figures = {key: main[key] for key in ("top1", "top1_se", "top5", "pair_top1", "map") if key in main}
     return {
         "schema": SCHEMA,
         **figures,
@@ -83,6 +95,9 @@ def metrics(result: Evaluation) -> Row:
 def _budget_row(result: Evaluation, k: int) -> Row:
     """Figures of one budget."""
     scores, labels = result.scored_at(k)
+    if result.is_multi_label:
+        figure = round(mean_average_precision(scores, labels), 6)
+        return {"budget": format_budget(result.budgets[k]), "map": figure} | result.costs[k]
     top1 = top_k_hits(scores, labels, 1)
     row = {
         "budget": format_budget(result.budgets[k]),
@@ -101,13 +116,14 @@ def predictions(result: Evaluation) -> list[Row]:
     rows = []
     for index, (item, label, error) in enumerate(zip(result.manifest.items, result.labels, result.errors, strict=True)):
         scores = torch.from_numpy(result.scores[result.headline, index])
+        truth = _truth(result, label)
         top = [] if error else top_classes(scores, result.class_names, topk=5)
         rows.append(
             {
                 "path": item.path,
-                "label": result.class_names[label] if label >= 0 else None,
+                "label": truth,
                 "top5": top,
-                "correct": top[0]["label"] == result.class_names[label] if top and label >= 0 else None,
+                "correct": top[0]["label"] == truth if top and isinstance(truth, str) else None,
                 "scores_row": index,
                 "error": error or None,
             }
@@ -115,9 +131,21 @@ def predictions(result: Evaluation) -> list[Row]:
     return rows
 
 
+def _truth(result: Evaluation, label: np.ndarray) -> str | list[str] | None:
+    """What a video shows, by name: one class, or all of a multi-label video; None where it is not known."""
+    if (label < 0).any():
+        return None
+    if result.is_multi_label:
+        return [result.class_names[index] for index in np.flatnonzero(label)]
+    return result.class_names[label]
+
+
 def per_class(result: Evaluation) -> list[Row]:
-    """One row per class at the headline budget, with the class that it is most often taken for."""
+    """One row per class at the headline budget: its average precision, or accuracy and what it is mostly taken for."""
     scores, labels = result.scored_at(result.headline)
+    if result.is_multi_label:
+        rows = zip(result.class_names, labels.sum(0).tolist(), average_precision(scores, labels), strict=True)
+        return [{"class": name, "videos": videos, "ap": _share(value)} for name, videos, value in rows]
     num_classes = len(result.class_names)
     top1, top5 = (class_accuracy(top_k_hits(scores, labels, k), labels, num_classes) for k in (1, 5))
     confusion = confusion_matrix(scores, labels)

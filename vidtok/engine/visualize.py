@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from torch import Tensor
 from torch.nn import functional as F
 
 from vidtok.data.dataset import VideoViews
+from vidtok.data.preview import Look
+from vidtok.data.transforms import Box
 from vidtok.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ _FEW_CLASSES = 20
 _NAMED_CLASSES = 60
 _THUMB, _GAP, _CAPTION, _MARGIN, _PANEL = 112, 8, 20, 32, 300
 _MAX_COLUMNS = 8
-_SHEET_DPI = 144
+_LOOK_THUMB, _LOOK_COLUMNS, _LOOK_MIN_WIDTH = 96, 16, 900
+SHEET_DPI = 144
 _POINTS_PER_UNIT = 0.72  # a sheet is laid out in units of 1/100 inch
 
 
@@ -93,12 +97,12 @@ def contact_sheet(video: VideoViews, result: dict[str, Any], *, num_crops: int =
 
 def save_contact_sheet(video: VideoViews, result: dict[str, Any], out: str | Path, *, num_crops: int = 1) -> None:
     """Write :func:`contact_sheet` as PNG. Raises ConfigError."""
-    save(contact_sheet(video, result, num_crops=num_crops), out, dpi=_SHEET_DPI)
+    save(contact_sheet(video, result, num_crops=num_crops), out, dpi=SHEET_DPI)
 
 
 def _thumbnails(clips: Any) -> np.ndarray:
     """uint8 [clips, 3, T, S, S] -> uint8 [clips, T, H, W, 3] at the sheet's resolution."""
-    side = round(_THUMB * _SHEET_DPI / 100)
+    side = round(_THUMB * SHEET_DPI / 100)
     planes = clips.movedim(2, 1).flatten(0, 1)  # [clips * T, 3, S, S]
     planes = F.interpolate(planes.float(), size=(side, side), mode="bicubic", antialias=True).round().clamp(0, 255)
     return planes.unflatten(0, (len(clips), -1)).movedim(2, -1).byte().numpy()
@@ -131,9 +135,7 @@ def _draw_timeline(page: "Axes", video: VideoViews, *, x: float, width: float, y
 
 
 def _draw_thumb(page: "Axes", picture: np.ndarray, x: float, y: float, caption: str, colour: str) -> None:
-    extent = (x, x + _THUMB, y + _THUMB, y)
-    page.imshow(picture, extent=extent, interpolation="none", aspect="auto", zorder=1)
-    page.plot([x, x + _THUMB], [y + _THUMB + 1.5] * 2, color=colour, linewidth=2, solid_capstyle="butt", zorder=2)
+    _picture(page, picture, x, y, _THUMB, _THUMB, colour=colour)
     _text(page, x + _THUMB / 2, y + _THUMB + 11, caption, size=10.5, color=FAINT, ha="center", va="center")
 
 
@@ -230,3 +232,98 @@ def _plain(axes: "Axes") -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0, colors=INK, labelsize=9)
+
+
+# ------------------------------------------------------------------------------ what a recipe sees
+
+
+def looks_sheet(looks: Sequence[Look], title: str) -> "Figure":
+    """Every frame that a recipe takes from a video with number, time and crop boxes, and below what comes out.
+
+    Args:
+        looks: clips of one video.
+        title: what recipe and split they are of.
+    """
+    columns = min(len(looks[0].indices), _LOOK_COLUMNS)
+    width = max(2 * _MARGIN + columns * (_LOOK_THUMB + _GAP), _LOOK_MIN_WIDTH)
+    heights = [_look_height(look, columns) for look in looks]
+    height = 3 * _MARGIN + sum(heights)
+    figure = new_figure(width / 100, height / 100, layout="none")
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    page.axis("off")
+    info = looks[0].info
+    facts = f"{info.num_frames} frames, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}; {title}"
+    _text(page, _MARGIN, 34, Path(info.path).name, size=20, weight="bold", va="center")
+    _text(page, _MARGIN, 60, facts, size=13, color=FAINT, va="center")
+    y = 2.8 * _MARGIN
+    for look, tall in zip(looks, heights, strict=True):
+        _draw_look(page, look, columns, y)
+        y += tall
+    return figure
+
+
+def _look_rows(look: Look, columns: int) -> int:
+    return -(-len(look.indices) // columns)
+
+
+def _source_height(look: Look) -> float:
+    height, width = look.pictures.shape[1:3]
+    return _LOOK_THUMB * height / width
+
+
+def _look_height(look: Look, columns: int) -> float:
+    rows = _look_rows(look, columns)
+    return _MARGIN + rows * (_source_height(look) + _CAPTION + len(look.clips) * (_LOOK_THUMB + _GAP)) + _MARGIN
+
+
+def _draw_look(page: "Axes", look: Look, columns: int, y: float) -> None:
+    """Its title; then, row by row, frames with captions and under them the same places of every crop."""
+    height, width = look.pictures.shape[1:3]
+    boxes = "; ".join(f"{w}x{h} at ({left}, {top})" for top, left, h, w in look.boxes)
+    times = look.info.pts_seconds[look.indices]
+    text = (
+        f"{look.title}; frames {look.indices.min()}-{look.indices.max()}, {times.min():.2f}-{times.max():.2f} s; "
+        f"crop {boxes} of {width}x{height}"
+    )
+    _text(page, _MARGIN, y + 10, text, size=12, va="center")
+    y += _MARGIN
+    tall = _source_height(look)
+    sources = _scaled_to(look.pictures, width=_LOOK_THUMB, height=tall)
+    results = [_scaled_to(clip.movedim(0, -1), width=_LOOK_THUMB, height=_LOOK_THUMB) for clip in look.clips]
+    for start in range(0, len(look.indices), columns):
+        for place in range(start, min(start + columns, len(look.indices))):
+            x = _MARGIN + (place - start) * (_LOOK_THUMB + _GAP)
+            _picture(page, sources[place], x, y, _LOOK_THUMB, tall)
+            _draw_boxes(page, look.boxes, x, y, _LOOK_THUMB / width)
+            caption = f"#{look.indices[place]}  {times[place]:.2f} s"
+            _text(page, x + _LOOK_THUMB / 2, y + tall + 9, caption, size=9.5, color=FAINT, ha="center", va="center")
+            for crop, result in enumerate(results):
+                below = y + tall + _CAPTION + crop * (_LOOK_THUMB + _GAP)
+                _picture(page, result[place], x, below, _LOOK_THUMB, _LOOK_THUMB, colour=CLIP_COLOURS[crop])
+        y += tall + _CAPTION + len(results) * (_LOOK_THUMB + _GAP)
+
+
+def _scaled_to(pictures: Tensor, *, width: float, height: float) -> np.ndarray:
+    """uint8 [T, H, W, 3] -> uint8 [T, height, width, 3], sizes in units of the sheet at its resolution."""
+    size = [max(1, round(length * SHEET_DPI / 100)) for length in (height, width)]
+    planes = F.interpolate(pictures.movedim(-1, 1).float(), size=size, mode="bicubic", antialias=True)
+    return planes.round().clamp(0, 255).byte().movedim(1, -1).numpy()
+
+
+def _picture(
+    page: "Axes", picture: np.ndarray, x: float, y: float, width: float, height: float, *, colour: str | None = None
+) -> None:
+    page.imshow(picture, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto", zorder=1)
+    if colour is not None:
+        page.plot([x, x + width], [y + height + 1.5] * 2, color=colour, linewidth=2, solid_capstyle="butt", zorder=2)
+
+
+def _draw_boxes(page: "Axes", boxes: Sequence[Box], x: float, y: float, scale: float) -> None:
+    """Frames inside the edges of the boxes, each further inside than the one before, so that all stay visible."""
+    from matplotlib.patches import Rectangle
+
+    for number, (top, left, height, width) in enumerate(boxes):
+        inset = 0.8 + 2 * number
+        corner, size = (x + left * scale + inset, y + top * scale + inset), (width * scale, height * scale)
+        sides = (max(length - 2 * inset, 0) for length in size)
+        page.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=CLIP_COLOURS[number], linewidth=1.3, zorder=3))

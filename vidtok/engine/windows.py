@@ -56,7 +56,7 @@ def window_views(
 def _read(reader: Reader, clip: ClipConfig, span: Span, *, num_clips: int, num_crops: int) -> VideoViews:
     info = reader.info
     window = frames_in_seconds(info.pts_seconds, start_seconds=span[0], end_seconds=span[1])
-    indices = view_indices(info.num_frames, clip, num_clips, window=window)
+    indices = view_indices(info.num_frames, clip, num_clips, window=window, pts_seconds=info.pts_seconds)
     wanted = np.unique(indices)
     frames = torch.from_numpy(reader.read(wanted, short_side=clip.test_short_side, verify=True))
     rows = torch.from_numpy(np.searchsorted(wanted, indices))

@@ -4,14 +4,16 @@ The frames of a video are its decodable pictures in presentation order, after ed
 Every engine returns exactly those of a full sequential decode, or hands the file to PyAV and says why.
 """
 
-from vidtok.data.decode.info import FrameListChanged, VideoInfo
+from vidtok.data.decode.info import FrameListChanged, PixelFormat, VideoInfo
 from vidtok.data.decode.pyav import VERIFY_MAX_FRAMES
-from vidtok.data.decode.reader import Decoded, Reader, decode_frames, open_video, probe
+from vidtok.data.decode.reader import ENGINES, Decoded, Reader, decode_frames, open_video, probe
 
 __all__ = [
+    "ENGINES",
     "VERIFY_MAX_FRAMES",
     "Decoded",
     "FrameListChanged",
+    "PixelFormat",
     "Reader",
     "VideoInfo",
     "decode_frames",

@@ -5,8 +5,8 @@ hide. This holds for nearly every file; :attr:`PacketIndex.doubt` names the reas
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from av.packet import Packet
@@ -24,8 +24,7 @@ _PROGRESSIVE = (0, 1)
 """AVFieldOrder: unknown, progressive. Any other may store the two fields of a frame in packets of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class PacketFacts:
+class PacketFacts(NamedTuple):
     """What one packet says of itself. Times are in units of the stream's time base."""
 
     pts: int | None

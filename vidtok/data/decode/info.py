@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -10,6 +11,15 @@ from vidtok.errors import DecodeError
 
 DEADLINE_SECONDS = 120.0
 """Longest time that opening a file, or one read from it, may take."""
+
+PixelFormat = Literal["rgb", "yuv420"]
+"""``rgb``: pictures [H, W, 3]. ``yuv420``: the stored planes Y, U, V of half the bytes, as one [H * 3 / 2, W]."""
+
+_MATRICES = {1: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020"}
+"""FFmpeg's AVColorSpace by name; all others, unknown ones first, are taken for BT.601, as FFmpeg's scaler does."""
+
+_FULL_RANGE = 2
+"""FFmpeg's AVCOL_RANGE_JPEG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,10 @@ class VideoInfo:
     rotation: int
     """0, 90, 180 or 270: degrees counter-clockwise by which the stored pictures were turned for display."""
     codec: str
+    matrix: str = "bt601"
+    """Which RGB the stored luma and chroma stand for: bt601, bt709, bt2020, fcc or smpte240m."""
+    is_full_range: bool = False
+    """Luma is stored in 0..255 instead of 16..235."""
 
     @property
     def duration_seconds(self) -> float:
@@ -46,6 +60,19 @@ class VideoInfo:
         shorter = min(self.width, self.height)
         width, height = ((2 * side * short_side + shorter) // (2 * shorter) for side in (self.width, self.height))
         return width, height
+
+    def picture_shape(self, short_side: int | None, pixel_format: PixelFormat) -> tuple[int, ...]:
+        """Shape of one picture; as YUV both sides are rounded up to even numbers."""
+        width, height = self.scaled_size(short_side)
+        if pixel_format == "rgb":
+            return height, width, 3
+        width, height = width + width % 2, height + height % 2
+        return height * 3 // 2, width
+
+
+def colour_of(frame: VideoFrame) -> tuple[str, bool]:
+    """Matrix and full range of a picture's YUV; see :class:`VideoInfo`."""
+    return _MATRICES.get(int(frame.colorspace), "bt601"), int(frame.color_range) == _FULL_RANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +139,15 @@ class Deadline:
 
     def error(self) -> DecodeError:
         """What to raise when the time is over."""
-        return DecodeError(
-            f"{self._path}: not decoded within the deadline of {self._seconds:g} s; "
-            "re-encode the file (ffmpeg -i IN OUT.mp4) or leave it out"
-        )
+        return late(self._path, self._seconds)
+
+
+def late(path: str, seconds: float) -> DecodeError:
+    """What to raise when a file took longer than allowed."""
+    return DecodeError(
+        f"{path}: not decoded within the deadline of {seconds:g} s; "
+        "re-encode the file (ffmpeg -i IN OUT.mp4) or leave it out"
+    )
 
 
 def frame_times(pts: list[int | None], time_base: float, container_rate: float) -> tuple[np.ndarray, float]:

@@ -14,15 +14,17 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
+from vidtok.data.decode.convert import Converter
 from vidtok.data.decode.index import PacketFacts, PacketIndex, plan_reads
 from vidtok.data.decode.info import (
     DEADLINE_SECONDS,
     Deadline,
     FrameListChanged,
     Orientation,
+    PixelFormat,
     VideoInfo,
+    colour_of,
     frame_times,
     unique_numbers,
 )
@@ -38,7 +40,7 @@ _NEAR_PACKETS = 3
 _HOLD_BYTES = 64 * 2**20
 """A file that can only be decoded from its start stays decoded while its reader is open, if it fits in this."""
 
-_SKIPPABLE_CODECS = ("h264", "mpeg4", "mpeg2video")
+SKIPPABLE_CODECS = ("h264", "mpeg4", "mpeg2video")
 """Codecs where a non-reference picture is referred to by none. In HEVC higher temporal layers may; AV1 failed."""
 
 
@@ -61,18 +63,20 @@ class PyAVReader:
     def __init__(self, path: str | os.PathLike[str], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self.name = "pyav"
         self.fallback: str | None = None
+        self._pixel_format: PixelFormat = "rgb"
         self._deadline_seconds = deadline_seconds
-        self._reformatter = VideoReformatter()
         self._trusts_index = True
         self._is_settled = False
         self._held: list[VideoFrame] = []
         path = os.fspath(path)
         self.source = VideoSource(path, Deadline(path, deadline_seconds))
         try:
-            self.index, first = self._scan()
+            self.index, first, is_damaged = self._scan()
             self.orientation = self._orientation_of(first)
+            self._converter = Converter(self.orientation)
             self._stored_size = first.width, first.height
-            is_plain = self.index.doubt is None and not self.source.is_damaged
+            self._colour = colour_of(first)
+            is_plain = self.index.doubt is None and not is_damaged
             self.info = self._describe(self.index.pts.tolist()) if is_plain else self._settle({})
         except BaseException:
             self.close()
@@ -83,16 +87,24 @@ class PyAVReader:
         """False once the packets proved not to tell the frames."""
         return self._trusts_index
 
-    def read(self, indices: np.ndarray, *, short_side: int | None = None, verify: bool = False) -> np.ndarray:
+    def read(
+        self,
+        indices: np.ndarray,
+        *,
+        short_side: int | None = None,
+        verify: bool = False,
+        pixel_format: PixelFormat = "rgb",
+    ) -> np.ndarray:
         """Read frames; see :meth:`vidtok.data.decode.Reader.read`."""
         wanted, places = unique_numbers(indices, self.info)
-        width, height = self.info.scaled_size(short_side)
-        frames = np.empty((len(wanted), height, width, 3), dtype=np.uint8)
+        frames = np.empty((len(wanted), *self.info.picture_shape(short_side, pixel_format)), dtype=np.uint8)
+        self._pixel_format = pixel_format
         self.source.deadline = Deadline(self.info.path, self._deadline_seconds)
         if verify and not self._is_settled and self.info.num_frames <= VERIFY_MAX_FRAMES:
             self._settle_and_compare(wanted, frames)
         elif not (self._trusts_index and self._read_by_index(wanted, frames)):
             self._read_in_order(wanted, frames)
+        self._converter.flush()
         return frames if np.array_equal(places, np.arange(len(wanted))) else frames[places]
 
     def close(self) -> None:
@@ -108,21 +120,24 @@ class PyAVReader:
     ) -> None:
         self.close()
 
-    def _scan(self) -> tuple[PacketIndex, VideoFrame]:
-        """List all packets, decoding only until the first picture comes out."""
+    def _scan(self) -> tuple[PacketIndex, VideoFrame, bool]:
+        """List all packets, decoding the first; its picture, and True if the file is damaged as far as one can see."""
         source, codec, extradata = self.source, self.source.codec, self.source.extradata
         facts: list[PacketFacts] = []
         pictures: list[VideoFrame] = []
         for packet in source.packets():
             if packet is not None:
+                pictures = pictures if facts else source.decode_alone(packet)
                 facts.append(PacketFacts.of(packet, codec, extradata))
-            pictures = pictures or source.decode(packet)
-        if not pictures:
+        is_damaged = source.is_damaged or not pictures
+        first = pictures[0] if pictures else next(self._frames_in_order(), None)
+        if first is None:
             raise DecodeError(
                 f"{source.path}: none of its {len(facts)} {codec} packets can be decoded; "
                 "copy or download it again, or leave it out"
             )
-        return PacketIndex(facts, container=source.format, codec=codec, field_order=source.field_order), pictures[0]
+        index = PacketIndex(facts, container=source.format, codec=codec, field_order=source.field_order)
+        return index, first, is_damaged
 
     def _orientation_of(self, frame: VideoFrame) -> Orientation:
         try:
@@ -134,6 +149,7 @@ class PyAVReader:
         """The video's facts, given its frames' presentation times in output order."""
         seconds, fps = frame_times(pts, self.source.time_base, self.source.stated_rate)
         width, height = self._stored_size[:: -1 if self.orientation.transpose else 1]
+        matrix, is_full_range = self._colour
         return VideoInfo(
             path=self.source.path,
             num_frames=len(pts),
@@ -143,6 +159,8 @@ class PyAVReader:
             height=height,
             rotation=self.orientation.rotation,
             codec=self.source.codec,
+            matrix=matrix,
+            is_full_range=is_full_range,
         )
 
     def _read_by_index(self, wanted: np.ndarray, frames: np.ndarray) -> bool:
@@ -166,8 +184,8 @@ class PyAVReader:
 
     def _decode_run(self, packets: Iterator[Packet | None], due: dict[int, np.ndarray]) -> None:
         """Store frames and strike them from ``due``, until all came or one did not: times only rise."""
-        may_skip = self.index.codec in _SKIPPABLE_CODECS
-        for packet in packets:
+        may_skip = self.index.codec in SKIPPABLE_CODECS
+        for packet in _until_sent(packets, set(due)):
             skip = may_skip and packet is not None and packet.pts not in due
             for frame in self.source.decode(packet, skip_unreferenced=skip):
                 picture = due.pop(frame.pts, None)
@@ -205,7 +223,7 @@ class PyAVReader:
         """Decode everything: the true frame list, and whether the index agrees with it.
 
         Args:
-            pictures: uint8 [H, W, 3] to fill by frame number.
+            pictures: arrays to fill by frame number.
         """
         pts: list[int | None] = []
         held: list[VideoFrame] = []
@@ -230,16 +248,26 @@ class PyAVReader:
             yield from self.source.decode(packet)
 
     def _store(self, frame: VideoFrame, picture: np.ndarray) -> None:
-        """Convert a frame into ``picture`` [H, W, 3], scaled to its size and turned for display."""
-        height, width = picture.shape[:2][:: -1 if self.orientation.transpose else 1]
+        """Convert a frame into ``picture``, scaled to its size and turned for display."""
         try:
-            scaled = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+            self._converter.store(frame, picture, self._pixel_format)
         except av.FFmpegError as error:
             raise self._conversion_error(frame, error) from error
-        picture[:] = self.orientation.apply(scaled.to_ndarray())
 
     def _conversion_error(self, frame: VideoFrame, error: av.FFmpegError) -> DecodeError:
         return DecodeError(
             f"{self.source.path}: its {frame.format.name} pictures cannot be converted ({error.strerror}); "
             "re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
         )
+
+
+def _until_sent(packets: Iterator[Packet | None], pts: set[int]) -> Iterator[Packet | None]:
+    """Packets until those with the given times are sent, then None: draining gets late pictures out for nothing."""
+    for packet in packets:
+        yield packet
+        if packet is None:
+            return
+        pts.discard(packet.pts)
+        if not pts:
+            break
+    yield None

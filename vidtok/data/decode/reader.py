@@ -3,14 +3,18 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
 from vidtok.data.decode.decord import DecordReader
-from vidtok.data.decode.info import DEADLINE_SECONDS, FrameListChanged, VideoInfo
+from vidtok.data.decode.folder import FolderReader
+from vidtok.data.decode.info import DEADLINE_SECONDS, FrameListChanged, PixelFormat, VideoInfo
+from vidtok.data.decode.isolated import IsolatedReader
 from vidtok.data.decode.pyav import PyAVReader
+from vidtok.data.decode.torchcodec import TorchcodecReader
 from vidtok.errors import ConfigError
 
 AnyPath = str | os.PathLike[str]
@@ -24,7 +28,7 @@ class Reader(Protocol):
 
     @property
     def name(self) -> str:
-        """The engine that is really used: ``pyav`` or ``decord``."""
+        """The engine that is really used: ``pyav``, ``decord``, ``torchcodec`` or, for a folder, ``images``."""
 
     @property
     def fallback(self) -> str | None:
@@ -34,7 +38,14 @@ class Reader(Protocol):
     def info(self) -> VideoInfo:
         """What is known of the video; replaced when reading proves the frame list wrong."""
 
-    def read(self, indices: np.ndarray, *, short_side: int | None = None, verify: bool = False) -> np.ndarray:
+    def read(
+        self,
+        indices: np.ndarray,
+        *,
+        short_side: int | None = None,
+        verify: bool = False,
+        pixel_format: PixelFormat = "rgb",
+    ) -> np.ndarray:
         """Decode frames.
 
         Args:
@@ -42,9 +53,11 @@ class Reader(Protocol):
             short_side: scale so that the shorter displayed side has this many pixels, up or down; None: as stored.
             verify: first look for damage anywhere in the file, by decoding all of it; left out for files with
                 more than ``VERIFY_MAX_FRAMES`` frames.
+            pixel_format: ``yuv420`` leaves the conversion to the model's device (``vidtok.data.yuv``).
 
         Returns:
-            uint8 [T, H, W, 3], RGB, turned for display.
+            uint8 [T, H, W, 3], RGB; or the planes Y, U, V as uint8 [T, H * 3 / 2, W], H and W rounded up to even
+            numbers, in the colours that ``info`` tells. Turned for display.
 
         Raises:
             FrameListChanged: a damaged file has other frames than its packets promise, and this read found out.
@@ -63,7 +76,15 @@ class Reader(Protocol):
     ) -> None: ...
 
 
-ENGINES: dict[str, Callable[..., Reader]] = {"auto": PyAVReader, "pyav": PyAVReader, "decord": DecordReader}
+ENGINES: dict[str, Callable[..., Reader]] = {
+    "auto": PyAVReader,
+    "pyav": PyAVReader,
+    "pyav-isolated": partial(IsolatedReader, PyAVReader),
+    "decord": partial(IsolatedReader, DecordReader),
+    "torchcodec": partial(IsolatedReader, TorchcodecReader),
+}
+"""By name. PyAV looks at the clock between packets and lets go of Python's lock; the others run where they can be
+killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +92,7 @@ class Decoded:
     """Frames of one video and how they were got."""
 
     frames: np.ndarray
-    """uint8 [T, H, W, 3], RGB."""
+    """uint8 [T, H, W, 3] RGB, or [T, H * 3 / 2, W] as YUV."""
     indices: np.ndarray
     """int64 [T]: the frame numbers chosen."""
     info: VideoInfo
@@ -86,18 +107,21 @@ def open_video(path: AnyPath, *, decoder: str = "auto", deadline_seconds: float 
     """Open a video file for reading.
 
     Args:
-        path: the file. Its first video stream is used; cover pictures of music files do not count.
-        decoder: ``auto`` (PyAV: exact and fastest), ``pyav`` or ``decord``.
-        deadline_seconds: longest time that opening, and each read, may take. Checked at every packet.
+        path: the file. Its first video stream is used; cover pictures of music files do not count. A folder of
+            numbered images is read as one video, whatever the ``decoder``.
+        decoder: ``auto`` (PyAV: exact and fastest), ``pyav``, ``decord`` or ``torchcodec``; ``pyav-isolated`` survives
+            crashes and hangs of native code too, for the price of moving the frames between two processes.
+        deadline_seconds: longest time that opening, and each read, may take.
 
     Raises:
         DecodeError: no such file, empty, no video stream, not a video, codec missing, or deadline passed.
         ConfigError: unknown ``decoder``.
-        EnvironmentFault: decord was asked for and is not installed.
+        EnvironmentFault: the engine asked for is not installed or does not load.
     """
     if decoder not in ENGINES:
         raise ConfigError(f"decoder '{decoder}' is unknown; choose one of {', '.join(ENGINES)}")
-    return ENGINES[decoder](path, deadline_seconds=deadline_seconds)
+    engine = FolderReader if os.path.isdir(path) else ENGINES[decoder]
+    return engine(path, deadline_seconds=deadline_seconds)
 
 
 def decode_frames(
@@ -107,6 +131,7 @@ def decode_frames(
     decoder: str = "auto",
     short_side: int | None = None,
     verify: bool = False,
+    pixel_format: PixelFormat = "rgb",
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> Decoded:
     """Open a video, let the caller choose frames, decode and close it.
@@ -118,6 +143,7 @@ def decode_frames(
         decoder: see :func:`open_video`.
         short_side: see :meth:`Reader.read`.
         verify: see :meth:`Reader.read`.
+        pixel_format: see :meth:`Reader.read`.
         deadline_seconds: see :func:`open_video`.
 
     Raises:
@@ -128,7 +154,7 @@ def decode_frames(
             info = reader.info
             indices = np.asarray(choose(info), dtype=np.int64).reshape(-1)
             try:
-                frames = reader.read(indices, short_side=short_side, verify=verify)
+                frames = reader.read(indices, short_side=short_side, verify=verify, pixel_format=pixel_format)
             except FrameListChanged:
                 continue
             return Decoded(frames, indices, info, reader.name, reader.fallback)

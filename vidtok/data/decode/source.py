@@ -53,6 +53,9 @@ class VideoSource:
         except DecodeError:
             self.close()
             raise
+        for stream in self._container.streams:
+            if stream is not self._stream:
+                stream.discard = av.stream.Discard.all  # else sound is read, wrapped and dropped packet by packet
         self._stream.codec_context.thread_type = "NONE"
         self._stream.codec_context.thread_count = 1
         self.is_damaged = False
@@ -117,6 +120,8 @@ class VideoSource:
             raise self.deadline.error() from None
         except av.FFmpegError:
             self.is_damaged = True
+        except IndexError:
+            pass  # PyAV 18 fails after the last packet if the file showed another stream on the way
         yield None
 
     def packets_from_key(self, pts: int, dts: int | None) -> Iterator[Packet | None]:
@@ -153,6 +158,12 @@ class VideoSource:
             self.is_damaged = True
             return []
         self.is_damaged |= any(frame.is_corrupt for frame in frames)
+        return frames
+
+    def decode_alone(self, packet: Packet) -> list[VideoFrame]:
+        """The picture of a packet without the packets that a decoder reads ahead to get pictures into order."""
+        frames = self.decode(packet) or self.decode(None)
+        self._stream.codec_context.flush_buffers()
         return frames
 
 

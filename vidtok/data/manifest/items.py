@@ -1,0 +1,56 @@
+"""What a list of videos becomes: rows as written, then items whose files exist."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidtok.data.labels import Row
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ps", ".ts", ".mts", ".m2ts"}
+    | {".wmv", ".flv", ".3gp", ".ogv", ".gif"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One video, or a folder of its frames, and its class."""
+
+    path: str
+    label: int | tuple[int, ...] | None
+    """Class index; all indices of a multi-label clip, which may be none; None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list as it is written; nothing says that its files exist."""
+
+    rows: Sequence[Row]
+    names: tuple[str, ...] | None
+    """Class names in index order that come with the list; None when only indices are known."""
+    base: Path
+    """Folder that relative paths of the rows start from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The videos of one split."""
+
+    source: str
+    """List or folder they come from, as the user wrote it."""
+    items: tuple[Item, ...]
+    """Those whose file exists, in the order of the list."""
+    class_names: tuple[str, ...] | None
+    """In index order; None when only indices are known."""
+    num_listed: int
+    """Entries of the list, missing files included."""
+    missing: tuple[str, ...] = ()
+    """Paths of listed files that do not exist."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of class names, else one more than the largest label."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        labels = (item.label if isinstance(item.label, tuple) else (item.label,) for item in self.items)
+        return 1 + max((label for several in labels for label in several if label is not None), default=-1)

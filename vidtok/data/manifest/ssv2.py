@@ -1,0 +1,97 @@
+"""Something-Something-V2: the official json lists, ``labels.json`` and a folder of webm files named by id."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vidtok.data.labels import Row, packaged_names, read_class_names
+from vidtok.data.manifest.files import check_root, sample
+from vidtok.data.manifest.items import Listing
+from vidtok.errors import DataError
+
+_LABEL_FILES = ("labels.json", "something-something-v2-labels.json")
+_VIDEO_FOLDERS = ("", "20bn-something-something-v2", "videos")
+_SUFFIXES = (".webm", ".mp4", "")
+_ANSWER = re.compile(r"(\d+);(.+)")
+
+
+def is_ssv2(entries: Any) -> bool:
+    """True for the content of train.json, validation.json or test.json."""
+    return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict) and "id" in entries[0]
+
+
+def is_ssv2_answers(first_line: str) -> bool:
+    """True for the first line of ``test-answers.csv``: ``1420;Throwing something``."""
+    return _ANSWER.fullmatch(first_line.strip()) is not None
+
+
+def read_ssv2(path: Path, entries: list[Any], *, names: tuple[str, ...] | None, root: str | Path | None) -> Listing:
+    """Rows of a json list. The class is the template without brackets; test.json has none.
+
+    Args:
+        path: the json.
+        entries: its content.
+        names: class names; None: those of labels.json beside the list, else the standard ones.
+        root: folder of ``ID.webm`` or ``ID.mp4`` files or of folders ``ID`` of frames, or the one above it;
+            None: found from the list's folder upwards.
+
+    Raises:
+        DataError: an entry without id, or ``root`` is not there.
+    """
+    found: list[tuple[str, str, str | None]] = []
+    for number, entry in enumerate(entries, 1):
+        where = f"{path.name} entry {number}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str | int):
+            raise DataError(f"{where} has no id; expected {{'id': '78687', 'template': 'Holding [something]', ...}}")
+        template = entry.get("template")
+        if not isinstance(template, str | None):
+            raise DataError(f"{where}: template {template!r} is no text; correct the entry")
+        found.append((where, str(entry["id"]), None if template is None else re.sub(r"[\[\]]", "", template)))
+    return _listing(path, found, names, root)
+
+
+def read_ssv2_answers(path: Path, text: str, *, names: tuple[str, ...] | None, root: str | Path | None) -> Listing:
+    """Rows of ``test-answers.csv``; see :func:`read_ssv2`."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _ANSWER.fullmatch(line.strip())
+        if match is None and line.strip():
+            raise DataError(f"{path.name} row {number}: '{line}' is not of the form 'id;template'")
+        if match is not None:
+            found.append((f"{path.name} row {number}", match[1], match[2]))
+    return _listing(path, found, names, root)
+
+
+def _listing(
+    path: Path,
+    found: Sequence[tuple[str, str, str | None]],
+    names: tuple[str, ...] | None,
+    root: str | Path | None,
+) -> Listing:
+    """Rows from (where, id, class name)."""
+    base = _base_folder(path, [video_id for _, video_id, _ in found], root)
+    there = frozenset(os.listdir(base))
+    rows = []
+    for where, video_id, label in found:
+        file = next((video_id + suffix for suffix in _SUFFIXES if video_id + suffix in there), f"{video_id}.webm")
+        rows.append(Row(where, file, None if label is None else (label,)))
+    return Listing(rows, names or _names_beside(path), base)
+
+
+def _names_beside(path: Path) -> tuple[str, ...]:
+    files = (path.absolute().parent / name for name in _LABEL_FILES)
+    return next((read_class_names(file) for file in files if file.is_file()), packaged_names("ssv2"))
+
+
+def _base_folder(path: Path, ids: Sequence[str], root: str | Path | None) -> Path:
+    """The folder that holds most of a sample of the videos; the nearest of equals."""
+    above = [check_root(root)] if root is not None else list(path.absolute().parents)
+    folders = [folder / name for folder in above for name in _VIDEO_FOLDERS if (folder / name).is_dir()]
+    sampled = sample(ids)
+
+    def hits(folder: Path) -> int:
+        return sum(any((folder / (video_id + suffix)).exists() for suffix in _SUFFIXES) for video_id in sampled)
+
+    return max(folders, key=hits)
