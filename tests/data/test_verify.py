@@ -9,10 +9,18 @@ import pytest
 from PIL import Image
 
 from tests.data.difficult_files import DAMAGED, DIFFICULT, UNREADABLE
-from tests.data.video_files import break_packets, need_engine, reference_frames
+from tests.data.video_files import (
+    Encoding,
+    break_packets,
+    need_engine,
+    reference_frames,
+    truncate,
+    write,
+    x264,
+)
 from vidtok.data.inputs import find_videos
 from vidtok.data.sweep import Limits, Outcome
-from vidtok.data.verify import check_video, group_causes, summarise, verify_videos
+from vidtok.data.verify import check_video, group_causes, is_cut_off, summarise, verify_videos
 from vidtok.errors import DataError, DecodeError
 
 FALLBACK = {"mpeg4_b_frames.avi", "middle_of_stream.ts"}
@@ -117,3 +125,13 @@ def test_lists_folders_and_files_name_videos_once_and_in_order(tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no video files"):
         find_videos([str(tmp_path / "empty")])
+
+
+@pytest.mark.parametrize("options", [{}, {"live": "1"}], ids=["size stated", "size unknown"])
+def test_a_whole_matroska_file_is_not_cut_off_and_a_shorter_one_is_if_it_states_its_size(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
+    path = write(tmp_path / "a.mkv", Encoding(options=x264(), container_options=options))
+    assert not is_cut_off(str(path))
+    truncate(path, 0.7)
+    assert is_cut_off(str(path)) == (not options)

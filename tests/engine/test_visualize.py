@@ -11,7 +11,9 @@ from PIL import Image
 
 from tests.data.videos import grey_level, write_counter
 from vidtok.config import ClipConfig
+from vidtok.configio import validate
 from vidtok.data.dataset import load_views
+from vidtok.data.preview import train_look, view_looks
 from vidtok.engine import visualize
 from vidtok.engine.overlay import write_overlay
 from vidtok.errors import ConfigError
@@ -102,3 +104,17 @@ def test_an_overlay_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         write_overlay([result_of(video)], tmp_path / "file" / "o.mp4")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_frame_that_a_recipe_sees_has_its_number_time_and_boxes(tmp_path: Path, split: str) -> None:
+    path = str(write_counter(tmp_path / "v.mp4", frames=24))
+    recipe = validate({"clip": {"frames": 5, "stride": 2, "size": 32}, "eval": {"clips": 2, "crops": 3}})
+    looks = view_looks(path, recipe) if split == "test" else [train_look(path, recipe, epoch=0, index=0)]
+    [page] = visualize.looks_sheet(looks, "a title").axes
+    texts = [text.get_text() for text in page.texts]
+    for look in looks:
+        for number in look.indices:
+            assert f"#{number}  {look.info.pts_seconds[number]:.2f} s" in texts
+    assert len(page.patches) == sum(len(look.indices) * len(look.boxes) for look in looks)
+    assert len(page.images) == sum(len(look.indices) * (1 + len(look.clips)) for look in looks)

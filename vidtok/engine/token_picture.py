@@ -21,6 +21,8 @@ from vidtok.models.backbones import VideoModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LOOKING = ("lookup", "semantic")
+"""Compressors whose tokens look at all patches with attention; those of others own patches."""
 _DROPPED = 0.12
 """Brightness of patches that no token stands for."""
 _MOST_STEPS, _MOST_LAYERS = 8, 4
@@ -49,7 +51,7 @@ def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_c
     if suffix == ".png":
         save(token_sheet(model, frames, sources, Path(video.info.path).name), out, dpi=SHEET_DPI)
         return
-    shown = render_tokens(frames, sources[-1], model.lattice)
+    shown = render(model, frames, sources[-1])
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         encode(Path(out), _side_by_side(frames, shown), fps=_FPS)
@@ -68,6 +70,21 @@ def step_frames(clip: Tensor, num_steps: int) -> np.ndarray:
     """The middle frame of every time step: uint8 [3, T, S, S] -> uint8 [t, S, S, 3]."""
     tubelet = clip.shape[1] // num_steps
     return clip[:, tubelet // 2 :: tubelet].permute(1, 2, 3, 0).numpy()
+
+
+def render(model: VideoModel, frames: np.ndarray, source: Tensor) -> np.ndarray:
+    """Redraw frames uint8 [t, S, S, 3] as the tokens of a layer see them."""
+    draw = render_attention if model.config.compressor.kind in _LOOKING else render_tokens
+    return draw(frames, source, model.lattice)
+
+
+def render_attention(frames: np.ndarray, source: Tensor, lattice: tuple[int, int, int]) -> np.ndarray:
+    """Each patch as bright as the share of all tokens' attention that it gets, the brightest 5 % at full strength."""
+    p = frames.shape[1] // lattice[1]
+    share = source.sum(0).numpy()
+    light = (share / max(np.quantile(share, 0.95), 1e-12)).clip(_DROPPED, 1).reshape(lattice)
+    mask = np.repeat(np.repeat(light, p, axis=1), p, axis=2)[..., None]
+    return np.rint(frames * mask).astype(np.uint8)
 
 
 def render_tokens(frames: np.ndarray, source: Tensor, lattice: tuple[int, int, int]) -> np.ndarray:
@@ -111,12 +128,12 @@ def chosen_layers(counts: Sequence[int]) -> list[int]:
 
 
 def token_sheet(model: VideoModel, frames: np.ndarray, sources: Sequence[Tensor], title: str) -> "Figure":
-    """Time steps in columns, the frames and then some layers in rows; see :func:`render_tokens`."""
+    """Time steps in columns, the frames and then some layers in rows; see :func:`render`."""
     columns = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_STEPS)).round().astype(int)
     rows: list[tuple[str, np.ndarray]] = [("what comes in", frames)]
     for layer in chosen_layers([len(source) for source in sources]):
         told = f"after layer {layer + 1}\n{len(sources[layer])} tokens"
-        rows.append((told, render_tokens(frames, sources[layer], model.lattice)))
+        rows.append((told, render(model, frames, sources[layer])))
     width = _LEFT + len(columns) * (_SIDE + _GAP) + _GAP * 3
     height = _TOP + len(rows) * (_SIDE + _GAP) + _GAP * 2
     figure = new_figure(width / 100, height / 100, layout="none")
