@@ -45,7 +45,9 @@ def test_a_compressed_checkpoint_is_no_dense_one(tmp_path):
 def test_the_command_writes_the_rows(tmp_path):
     tiny_model("vit", depth=4, size=64).save_pretrained(tmp_path / "model")
     out = tmp_path / "rows.json"
-    done = run_vidtok(tmp_path, "bench", "model", str(tmp_path / "model"), "merge:0.5", "--rounds", "1", "--json", str(out))
+    done = run_vidtok(
+        tmp_path, "bench", "model", str(tmp_path / "model"), "merge:0.5", "--rounds", "1", "--json", str(out)
+    )
     assert done.returncode == 0 and "merge:0.5" in done.stdout
     document = json.loads(out.read_text())
     assert document["schema"] == "vidtok.bench.model/1" and len(document["rows"]) == 2

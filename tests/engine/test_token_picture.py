@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tests.models.tiny import tiny_model
-from vidtok.data.decode import probe
 from vidtok.data.dataset import VideoViews
+from vidtok.data.decode import probe
 from vidtok.engine.token_picture import (
     chosen_layers,
     render_attention,

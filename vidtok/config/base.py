@@ -24,7 +24,11 @@ def from_tree(schema: type[SectionT], tree: dict[str, Any]) -> SectionT:
         return schema.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})") from None
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "union_tag_invalid":
+            tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"]
+            raise ConfigError(f"{where}: '{tag}' is unknown; choose one of {known}") from None
+        raise ConfigError(f"{where}: {first['msg']} (got {first['input']!r})") from None
 
 
 def parse_budget(value: Any) -> Any:

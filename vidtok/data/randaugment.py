@@ -3,8 +3,8 @@
 The 15 operations of timm's increasing set, each drawn with equal chance and repetition. Levels are magnitudes / 10.
 
 Differs from VideoMAE: rotation, shear and translation are done first, all in one sampling with the crop; the others
-follow after the crop, in the order drawn. Statistics are the clip's, not each frame's (see pixels.py). Posterize keeps at
-least one bit: with none the clip is black.
+follow after the crop, in the order drawn. Statistics are the clip's, not each frame's (see pixels.py). Posterize keeps
+at least one bit: with none the clip is black.
 """
 
 from collections.abc import Callable

@@ -59,7 +59,7 @@ def _fill(target: VideoModel, dense: VideoModel) -> ConversionReport:
     for name, value in target.state_dict().items():
         found = theirs.get(origins[name])
         if found is None:
-            new[name] = "random"
+            new[name] = "as in a new model"
         elif found.shape == value.shape:
             weights[name], loaded[name] = found, (origins[name],)
         else:  # a position table of fewer rows
