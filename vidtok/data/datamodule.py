@@ -14,6 +14,7 @@ from vidtok.config import Recipe
 from vidtok.data.augment import check_crop
 from vidtok.data.cache import FrameCache, Progress, decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset
+from vidtok.data.decode import PacketStore, default_store
 from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.quarantine import Quarantine
@@ -91,6 +92,7 @@ class ClipDataModule(LightningDataModule):
             cache=self._filled_cache(),
             repeats=recipe.train.repeated_aug,
             multi_hot=self._multi_hot,
+            packets=PacketStore(default_store(self.train_manifest.source)),
         )
         sampler = self._sampler(*self._place())
         repeats = recipe.train.repeated_aug

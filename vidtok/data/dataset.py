@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from vidtok.config import AugmentConfig, ClipConfig
 from vidtok.data.augment import augment_clip, draw_augmentation
 from vidtok.data.cache import FrameCache
-from vidtok.data.decode import VideoInfo, decode_frames
+from vidtok.data.decode import PacketStore, VideoInfo, decode_frames
 from vidtok.data.manifest import Item
 from vidtok.data.sampling import Indices, frames_in_seconds, train_indices, view_indices
 from vidtok.data.seeding import Purpose, keyed_rng
@@ -41,6 +41,7 @@ class TrainDataset(Dataset[dict[str, Any]]):
         cache: all frames of ``items``, in their order.
         repeats: samples of one decoded video in a batch: the same frames, augmented differently.
         multi_hot: number of classes, where clips have any number of labels; None: each has one.
+        packets: what ``vidtok data index`` found out about the videos, which makes opening them faster.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class TrainDataset(Dataset[dict[str, Any]]):
         cache: FrameCache | None = None,
         repeats: int = 1,
         multi_hot: int | None = None,
+        packets: PacketStore | None = None,
     ) -> None:
         self.items = items
         self.cache = cache
         self._repeats = repeats
         self._multi_hot = multi_hot
+        self._packets = packets
         self._clip = clip
         self._augment = augment
         self._swaps = swaps
@@ -119,6 +122,7 @@ class TrainDataset(Dataset[dict[str, Any]]):
             lambda info: self._choose(info.num_frames, info.pts_seconds, rng),
             decoder=self._decoder,
             short_side=self._short_side,
+            packets=self._packets,
         )
         return torch.from_numpy(decoded.frames)
 

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from vidtok.data.decode import VideoInfo, probe
+from vidtok.data.decode import PacketStore, VideoInfo, default_store, probe
 from vidtok.data.decode.folder import image_files
 from vidtok.data.decode.pyav import PyAVReader
 from vidtok.data.labels import read_text
@@ -23,8 +24,12 @@ SCHEMA = "vidtok.index/1"
 FACTS = ("bytes", "duration_s", "fps", "frames", "width", "height", "codec", "key_frames", "fingerprint")
 
 
-def describe_file(path: str) -> Record:
+def describe_file(path: str, *, store: str | None = None) -> Record:
     """Facts of one video from its packets, or of a folder of frames.
+
+    Args:
+        path: the video.
+        store: packet store to keep what opening found out in.
 
     Returns:
         bytes; duration_s, fps, frames, width, height, codec: of the video as displayed; key_frames: how many;
@@ -37,6 +42,8 @@ def describe_file(path: str) -> Record:
         files = [os.path.join(path, name) for name in image_files(path)]
         return _facts(probe(path), files, key_frames=len(files))
     with PyAVReader(path) as reader:
+        if store is not None and reader.known is not None:
+            PacketStore(store).add(path, reader.known)
         return _facts(reader.info, [path], key_frames=len(reader.index.keys))
 
 
@@ -79,6 +86,7 @@ def index_videos(
     """Find the facts of every video of a list and write them, in parallel, each in a process that may crash.
 
     A file beside ``out`` remembers what was found: videos of the same size and modification time are not read again.
+    Another, ``default_store`` of ``out``, keeps what training needs to open the videos faster.
 
     Args:
         listing: the list.
@@ -101,7 +109,16 @@ def index_videos(
     ledger = Ledger(out.with_suffix(".state.jsonl"), "index")
     found: dict[str, Outcome] = {}
     files = [entry.file for entry in entries]
-    for outcome in sweep(describe_file, files, workers=workers, limits=limits or Limits(), ledger=ledger):
+    store = default_store(out)
+    has_store = store.is_file()
+    for outcome in sweep(
+        partial(describe_file, store=os.fspath(store)),
+        files,
+        workers=workers,
+        limits=limits or Limits(),
+        ledger=ledger,
+        is_valid=lambda path, record: has_store,
+    ):
         found[outcome.path] = outcome
         if on_video is not None:
             on_video(outcome)

@@ -1,13 +1,14 @@
 """What is timed: vidtok's engines as users call them, and the decode-only limit that no reader can pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import av
 import numpy as np
 
-from vidtok.data.decode import PixelFormat, decode_frames, open_video
+from vidtok.data.decode import PacketStore, PixelFormat, decode_frames, open_video
 from vidtok.data.decode.pyav import SKIPPABLE_CODECS, PyAVReader
 from vidtok.errors import EnvironmentFault
 
@@ -33,6 +34,7 @@ class Sample:
 Read = Callable[[Sample], object]
 
 LIMIT, AUTO, YUV = "decode only", "auto", "auto, yuv420"
+AUTO_INDEXED, YUV_INDEXED = "auto, indexed", "auto, yuv420, indexed"
 
 
 def sample_of(path: str, choose: Callable[[int], np.ndarray], *, short_side: int) -> Sample | None:
@@ -65,10 +67,26 @@ def sample_of(path: str, choose: Callable[[int], np.ndarray], *, short_side: int
         )
 
 
-def own_readers() -> dict[str, Read]:
-    """The limit, the default reader in both formats, and the other engines that load here."""
-    readers: dict[str, Read] = {LIMIT: decode_only, AUTO: _read_with("auto"), YUV: _read_with("auto", "yuv420")}
+def own_readers(packets: PacketStore) -> dict[str, Read]:
+    """The limit, the default reader in both formats, plain and with a store of packets, and the other engines."""
+    readers: dict[str, Read] = {
+        LIMIT: decode_only,
+        AUTO: _read_with("auto"),
+        AUTO_INDEXED: _read_with("auto", packets=packets),
+        YUV: _read_with("auto", "yuv420"),
+        YUV_INDEXED: _read_with("auto", "yuv420", packets=packets),
+    }
     return readers | {name: _read_with(name) for name in ("decord", "torchcodec")}
+
+
+def filled_store(folder: Path, samples: Sequence[Sample]) -> PacketStore:
+    """What ``vidtok data index`` would keep of the samples' files."""
+    packets = PacketStore(folder / "packets.sqlite")
+    for path in {sample.path for sample in samples}:
+        with PyAVReader(path) as reader:
+            if reader.known is not None:
+                packets.add(path, reader.known)
+    return packets
 
 
 def is_installed(decoder: str, sample: Sample) -> bool:
@@ -87,17 +105,18 @@ def fallback_of(decoder: str, sample: Sample) -> str | None:
         return reader.fallback
 
 
-def _read_with(decoder: str, pixel_format: PixelFormat = "rgb") -> Read:
-    return partial(_read, decoder=decoder, pixel_format=pixel_format)
+def _read_with(decoder: str, pixel_format: PixelFormat = "rgb", packets: PacketStore | None = None) -> Read:
+    return partial(_read, decoder=decoder, pixel_format=pixel_format, packets=packets)
 
 
-def _read(sample: Sample, *, decoder: str, pixel_format: PixelFormat) -> np.ndarray:
+def _read(sample: Sample, *, decoder: str, pixel_format: PixelFormat, packets: PacketStore | None) -> np.ndarray:
     decoded = decode_frames(
         sample.path,
         lambda info: sample.indices,
         decoder=decoder,
         short_side=sample.short_side,
         pixel_format=pixel_format,
+        packets=packets,
     )
     return decoded.frames
 

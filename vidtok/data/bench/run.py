@@ -12,10 +12,20 @@ import torch
 from vidtok.config import ClipConfig
 from vidtok.data.bench.clips import KEY_FRAME_INTERVALS, NUM_FRAMES, write_clip
 from vidtok.data.bench.peers import peer_readers
-from vidtok.data.bench.readers import AUTO, Read, Sample, fallback_of, is_installed, own_readers, sample_of
+from vidtok.data.bench.readers import (
+    AUTO,
+    Read,
+    Sample,
+    fallback_of,
+    filled_store,
+    is_installed,
+    own_readers,
+    sample_of,
+)
 from vidtok.data.bench.report import Group, Report, Row, machine
 from vidtok.data.bench.stages import time_stages, time_views
 from vidtok.data.bench.timing import Timing, time_in_turn
+from vidtok.data.decode import PacketStore
 from vidtok.data.sampling import train_indices
 from vidtok.errors import DataError, DecodeError
 
@@ -107,7 +117,19 @@ def _sample(path: str, options: BenchOptions, rng: np.random.Generator) -> Sampl
 
 
 def _bench_group(name: str, samples: Sequence[Sample], left_out: int, options: BenchOptions, note: Note) -> Group:
-    own, peers = _installed(own_readers(), samples[0]), peer_readers()
+    with TemporaryDirectory() as folder:
+        return _timed_group(name, samples, left_out, options, note, filled_store(Path(folder), samples))
+
+
+def _timed_group(
+    name: str,
+    samples: Sequence[Sample],
+    left_out: int,
+    options: BenchOptions,
+    note: Note,
+    packets: PacketStore,
+) -> Group:
+    own, peers = _installed(own_readers(packets), samples[0]), peer_readers()
     note(f"{name}: {len(samples)} clips, {options.rounds} rounds of {', '.join([*own, *peers])}")
     tasks = {reader: partial(_read_all, read, samples) for reader, read in (own | peers).items()}
     timings = {

@@ -5,6 +5,7 @@ Every engine returns exactly those of a full sequential decode, or hands the fil
 """
 
 from vidtok.data.decode.info import FrameListChanged, PixelFormat, VideoInfo
+from vidtok.data.decode.known import PacketStore, default_store
 from vidtok.data.decode.pyav import VERIFY_MAX_FRAMES
 from vidtok.data.decode.reader import ENGINES, Decoded, Reader, decode_frames, open_video, probe
 
@@ -13,10 +14,12 @@ __all__ = [
     "VERIFY_MAX_FRAMES",
     "Decoded",
     "FrameListChanged",
+    "PacketStore",
     "PixelFormat",
     "Reader",
     "VideoInfo",
     "decode_frames",
+    "default_store",
     "open_video",
     "probe",
 ]

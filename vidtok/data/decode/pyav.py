@@ -28,6 +28,7 @@ from vidtok.data.decode.info import (
     frame_times,
     unique_numbers,
 )
+from vidtok.data.decode.known import Known
 from vidtok.data.decode.source import VideoSource
 from vidtok.errors import DecodeError
 
@@ -50,17 +51,25 @@ class PyAVReader:
     Args:
         path: the video.
         deadline_seconds: longest time that opening, and each read, may take.
+        known: what an earlier opening of the same file found out.
 
     Attributes:
         source: the open file.
         index: what its packets promise.
         orientation: how stored pictures are turned for display.
+        known: what opening found out, where the packets tell the frames; else None.
 
     Raises:
         DecodeError: the file is missing, no video, not decodable at all, or passed the deadline.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        known: Known | None = None,
+    ) -> None:
         self.name = "pyav"
         self.fallback: str | None = None
         self._pixel_format: PixelFormat = "rgb"
@@ -71,12 +80,11 @@ class PyAVReader:
         path = os.fspath(path)
         self.source = VideoSource(path, Deadline(path, deadline_seconds))
         try:
-            self.index, first, is_damaged = self._scan()
-            self.orientation = self._orientation_of(first)
+            facts, is_plain = (known, True) if known is not None else self._scan()
+            self.known = facts if is_plain else None
+            self.index, self.orientation = facts.index, facts.orientation
+            self._stored_size, self._colour = facts.stored_size, facts.colour
             self._converter = Converter(self.orientation)
-            self._stored_size = first.width, first.height
-            self._colour = colour_of(first)
-            is_plain = self.index.doubt is None and not is_damaged
             self.info = self._describe(self.index.pts.tolist()) if is_plain else self._settle({})
         except BaseException:
             self.close()
@@ -120,8 +128,8 @@ class PyAVReader:
     ) -> None:
         self.close()
 
-    def _scan(self) -> tuple[PacketIndex, VideoFrame, bool]:
-        """List all packets, decoding the first; its picture, and True if the file is damaged as far as one can see."""
+    def _scan(self) -> tuple[Known, bool]:
+        """List all packets, decoding the first; False if they do not tell the frames or damage can be seen."""
         source, codec, extradata = self.source, self.source.codec, self.source.extradata
         facts: list[PacketFacts] = []
         pictures: list[VideoFrame] = []
@@ -137,7 +145,8 @@ class PyAVReader:
                 "copy or download it again, or leave it out"
             )
         index = PacketIndex(facts, container=source.format, codec=codec, field_order=source.field_order)
-        return index, first, is_damaged
+        known = Known(index, self._orientation_of(first), (first.width, first.height), colour_of(first))
+        return known, index.doubt is None and not is_damaged
 
     def _orientation_of(self, frame: VideoFrame) -> Orientation:
         try:

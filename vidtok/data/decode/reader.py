@@ -13,6 +13,7 @@ from vidtok.data.decode.decord import DecordReader
 from vidtok.data.decode.folder import FolderReader
 from vidtok.data.decode.info import DEADLINE_SECONDS, FrameListChanged, PixelFormat, VideoInfo
 from vidtok.data.decode.isolated import IsolatedReader
+from vidtok.data.decode.known import PacketStore
 from vidtok.data.decode.pyav import PyAVReader
 from vidtok.data.decode.torchcodec import TorchcodecReader
 from vidtok.errors import ConfigError
@@ -103,7 +104,13 @@ class Decoded:
     """Why it was not the engine asked for."""
 
 
-def open_video(path: AnyPath, *, decoder: str = "auto", deadline_seconds: float = DEADLINE_SECONDS) -> Reader:
+def open_video(
+    path: AnyPath,
+    *,
+    decoder: str = "auto",
+    deadline_seconds: float = DEADLINE_SECONDS,
+    packets: PacketStore | None = None,
+) -> Reader:
     """Open a video file for reading.
 
     Args:
@@ -112,6 +119,7 @@ def open_video(path: AnyPath, *, decoder: str = "auto", deadline_seconds: float 
         decoder: ``auto`` (PyAV: exact and fastest), ``pyav``, ``decord`` or ``torchcodec``; ``pyav-isolated`` survives
             crashes and hangs of native code too, for the price of moving the frames between two processes.
         deadline_seconds: longest time that opening, and each read, may take.
+        packets: what earlier openings found out, which PyAV then need not find out again.
 
     Raises:
         DecodeError: no such file, empty, no video stream, not a video, codec missing, or deadline passed.
@@ -121,6 +129,8 @@ def open_video(path: AnyPath, *, decoder: str = "auto", deadline_seconds: float 
     if decoder not in ENGINES:
         raise ConfigError(f"decoder '{decoder}' is unknown; choose one of {', '.join(ENGINES)}")
     engine = FolderReader if os.path.isdir(path) else ENGINES[decoder]
+    if packets is not None and engine is PyAVReader:
+        return PyAVReader(path, deadline_seconds=deadline_seconds, known=packets.find(os.fspath(path)))
     return engine(path, deadline_seconds=deadline_seconds)
 
 
@@ -133,6 +143,7 @@ def decode_frames(
     verify: bool = False,
     pixel_format: PixelFormat = "rgb",
     deadline_seconds: float = DEADLINE_SECONDS,
+    packets: PacketStore | None = None,
 ) -> Decoded:
     """Open a video, let the caller choose frames, decode and close it.
 
@@ -145,11 +156,12 @@ def decode_frames(
         verify: see :meth:`Reader.read`.
         pixel_format: see :meth:`Reader.read`.
         deadline_seconds: see :func:`open_video`.
+        packets: see :func:`open_video`.
 
     Raises:
         DecodeError, ConfigError, EnvironmentFault: as :func:`open_video`.
     """
-    with open_video(path, decoder=decoder, deadline_seconds=deadline_seconds) as reader:
+    with open_video(path, decoder=decoder, deadline_seconds=deadline_seconds, packets=packets) as reader:
         while True:
             info = reader.info
             indices = np.asarray(choose(info), dtype=np.int64).reshape(-1)
