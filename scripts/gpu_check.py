@@ -2,8 +2,8 @@
 
     python scripts/gpu_check.py [--out FILE.json]
 
-Prints one JSON document: versions, test outcome, training accuracy, and for ViViT-B/16x2 FE the clips per second of
-each compressor as a ratio to the dense model measured in the same interleaved rounds. Exits with 7 when a check fails.
+Prints one JSON document: versions, test outcome, training accuracy, and for ViViT-B/16x2, joint and factorised, the
+clips per second of each compressor beside the dense model of the same rounds. Exits with 7 when a check fails.
 """
 
 import argparse
@@ -14,18 +14,21 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 
+from vidtok.config import ClipConfig
+from vidtok.engine.bench import bench_models, document, parse_case
+from vidtok.engine.predict import choose_compute
 from vidtok.engine.receipt import device_name, versions
-from vidtok.models.build import create_model
-from vidtok.models.profile import count_gmacs
 
 REPO = Path(__file__).parent.parent
-ROUNDS, WARM_UP = 7, 3
-SETTINGS: tuple[tuple[str, tuple[int, int] | None], ...] = (("none", None), ("lookup", (5, 5)), ("lookup", (3, 3)))
+SPEED: tuple[tuple[str, int, tuple[str, ...]], ...] = (
+    ("vivit_b_16x2", 16, ("evit:0.7", "semantic:4x4", "lookup:8x5x5,reuse=pre", "supertoken", "merge", "random")),
+    ("vivit_fe_b_16x2", 32, ("evit:0.7", "semantic:4x4", "lookup:5x5", "lookup:5x5,reuse=pre", "lookup:3x3")),
+)
+"""Model, frames and compressors whose speed is measured."""
 
 
 def run_tests() -> bool:
@@ -47,36 +50,14 @@ def vidtok(*arguments: str) -> str:
     return done.stdout
 
 
-@torch.inference_mode()
-def measure_speed(batch: int) -> list[dict[str, Any]]:
-    """Clips per second in bf16, uncompiled, models taking turns so that all see the same clock."""
-    models = [create_model("vivit_fe_b_16x2", compressor=name, budget=budget) for name, budget in SETTINGS]
-    models = [model.cuda().eval() for model in models]
-    clip = torch.randn(batch, 3, 32, 224, 224, device="cuda")
-    seconds: list[list[float]] = [[] for _ in models]
-    for round_ in range(WARM_UP + ROUNDS):
-        for times, model in zip(seconds, models, strict=True):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                model(clip)
-            torch.cuda.synchronize()
-            if round_ >= WARM_UP:
-                times.append(time.perf_counter() - start)
-    dense, dense_gmacs = median(seconds[0]), count_gmacs(models[0])
-    return [
-        {
-            "model": "vivit_fe_b_16x2",
-            "compressor": name,
-            "budget": budget,
-            "batch": batch,
-            "clips_per_s": batch / median(times),
-            "spread": max(times) / min(times),
-            "speedup_vs_dense": dense / median(times),
-            "flops_ratio": dense_gmacs / count_gmacs(model),
-        }
-        for (name, budget), times, model in zip(SETTINGS, seconds, models, strict=True)
-    ]
+def measure_speed() -> list[dict[str, Any]]:
+    """Clips per second in bf16, uncompiled, every compressor against the dense model of the same rounds."""
+    rows = []
+    for name, frames, cases in SPEED:
+        clip = ClipConfig(frames=frames)
+        found = bench_models(name, [parse_case(case) for case in cases], clip=clip, compute=choose_compute(), batch=8)
+        rows += document(found)["rows"]
+    return rows
 
 
 def main() -> int:
@@ -97,7 +78,7 @@ def main() -> int:
         "versions": versions(),
         "tests_pass": tests_pass,
         "demo": demo,
-        "speed": measure_speed(batch=8),
+        "speed": measure_speed(),
     }
     text = json.dumps(found, indent=2)
     print(text)

@@ -169,6 +169,16 @@ def test_a_budget_set_at_run_time_is_a_model_built_with_it(variant: str, case: s
     assert torch.equal(changed(clip), built(clip))
 
 
+@pytest.mark.needs_cuda
+@pairs
+def test_it_trains_in_bfloat16_on_a_gpu(variant: str, case: str):
+    model, clip = make(variant, case).cuda().train(), tiny_clip(size=SIZE).cuda()
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        heads = model.forward_heads(clip)
+    heads.float().square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 @graphs
 def test_it_compiles_to_one_graph(variant: str, case: str):
     model, clip = make(variant, case, depth=3, drop_path=0.1), tiny_clip(size=SIZE)

@@ -26,6 +26,7 @@ from vidtok.config import (
 )
 from vidtok.configio import parse_yaml
 from vidtok.engine.predict import Compute
+from vidtok.engine.receipt import device_name
 from vidtok.errors import ConfigError
 from vidtok.models.backbones import TokenCount, VideoModel
 from vidtok.models.build import build_model
@@ -155,15 +156,6 @@ def bench_models(
 def document(rows: Sequence[Row]) -> dict[str, Any]:
     """The JSON document of ``vidtok bench model``."""
     return {"schema": SCHEMA, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}
-
-
-def device_name(device: torch.device) -> str:
-    """The GPU's name, or the processor's."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else []
-    return names[0] if names else "cpu"
 
 
 def _dense_model(source: str | Path, clip: ClipConfig | None) -> VideoModel:
