@@ -70,6 +70,7 @@ def test_the_wheel_holds_every_recipe_the_licence_and_the_command(wheel: Path) -
     recipes = {f"vidtok/{path.relative_to(REPO).as_posix()}" for path in (REPO / "configs").rglob("*.yaml")}
     assert recipes and recipes <= names
     [entry_points] = [name for name in names if name.endswith("dist-info/entry_points.txt")]
+    assert {f"vidtok/data/label_lists/{name}.txt" for name in ("kinetics400", "ssv2", "ucf101")} <= names
     assert "vidtok = vidtok.cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
