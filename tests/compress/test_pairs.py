@@ -208,6 +208,7 @@ def test_it_exports(variant: str, case: str):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch warns of its own code
 @pytest.mark.parametrize(("variant", "case"), [("vivit", "evit"), ("vivit_fe", "lookup"), ("videomae", "semantic")])
 def test_inductor_compiles_it(variant: str, case: str):
     model, clip = make(variant, case), tiny_clip(size=SIZE)

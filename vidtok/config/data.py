@@ -84,6 +84,10 @@ class DataConfig(Section):
     decode_short_side: int | None = Field(
         256, ge=1, description="short side at decode for training [pixels]; empty: as stored"
     )
+    pixel_format: Literal["rgb", "yuv420"] = Field(
+        "rgb",
+        description="of training clips: yuv420 moves half the bytes, converts on the device; no colour changes",
+    )
     workers: int = Field(4, ge=0, description="loader processes per device")
     cache: Literal["none", "memory"] = Field("none", description="memory: decode every training clip once, keep it")
     max_missing: float = Field(0.05, ge=0, le=1, description="share of listed files that may be absent")

@@ -17,7 +17,7 @@ from vidtok.config import AugmentConfig, ClipConfig
 from vidtok.config.randaugment import parse_randaugment
 from vidtok.data.pixels import ColorTwist, Op, apply_pixel_ops
 from vidtok.data.randaugment import draw_randaugment
-from vidtok.data.transforms import Box, crop_and_resize, to_clip
+from vidtok.data.transforms import Box, crop_and_resize, resize, to_clip
 from vidtok.data.warp import WARP_OPS, warp_crop_and_resize
 from vidtok.errors import ConfigError
 
@@ -165,6 +165,29 @@ def augment_clip(frames: Tensor, choice: Augmentation, *, size: int) -> Tensor:
         clip = choice.color.apply(clip)
     clip = apply_pixel_ops(clip, [op for op in choice.ops if op.name not in WARP_OPS])
     return clip if choice.erasure is None else _erased(clip, choice.erasure)
+
+
+def augment_planes(planes: Tensor, choice: Augmentation, *, size: int) -> Tensor:
+    """Apply one choice to YUV planes uint8 [T, H * 3 / 2, W]; returns uint8 [T, size * 3 / 2, size] with an even size.
+
+    The box is taken at even pixels, so that colour stays where it belongs. Only geometry: choices that change colours
+    are made on RGB.
+    """
+    assert choice.color is None and not choice.ops and choice.erasure is None
+    num_frames, rows, width = planes.shape
+    height = rows * 2 // 3
+    luma = planes[:, None, :height]
+    chroma = planes[:, height:].reshape(num_frames, 2, height // 2, width // 2)
+    top, left, *sides = (side // 2 for side in choice.box)
+    box = top, left, *(max(side, 1) for side in sides)
+    dims = [dim for dim, on in zip((0, 2, 3), (choice.reverse, choice.vflip, choice.hflip)) if on]
+    parts = []
+    for part, scale in ((luma, 2), (chroma, 1)):
+        y, x, h, w = (scale * side for side in box)
+        cut = part[:, :, y : y + h, x : x + w].permute(0, 2, 3, 1)
+        resized = resize(cut, height=scale * size // 2, width=scale * size // 2).permute(0, 3, 1, 2)
+        parts.append((torch.flip(resized, dims) if dims else resized).flatten(1))
+    return torch.cat(parts, dim=1).view(num_frames, size * 3 // 2, size)
 
 
 def _erased(clip: Tensor, erasure: Erasure) -> Tensor:

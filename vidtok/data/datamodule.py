@@ -19,6 +19,7 @@ from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.quarantine import Quarantine
 from vidtok.data.swaps import resolve_swaps
+from vidtok.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class ClipDataModule(LightningDataModule):
             max_failures=data.max_failures,
         )
         check_crop(recipe.augment, recipe.clip)
+        if recipe.data.pixel_format != "rgb":
+            _check_planes(recipe)
         self._swaps = resolve_swaps(recipe.augment, self.class_names, self.num_classes)
         self._recipe = recipe
         self._accumulate = accumulate
@@ -93,6 +96,7 @@ class ClipDataModule(LightningDataModule):
             repeats=recipe.train.repeated_aug,
             multi_hot=self._multi_hot,
             packets=PacketStore(default_store(self.train_manifest.source)),
+            pixel_format=recipe.data.pixel_format,
         )
         sampler = self._sampler(*self._place())
         repeats = recipe.train.repeated_aug
@@ -167,3 +171,18 @@ class ClipDataModule(LightningDataModule):
     @property
     def _pin_memory(self) -> bool:
         return self._recipe.run.device != "cpu" and torch.cuda.is_available()
+
+
+def _check_planes(recipe: Recipe) -> None:
+    """Raises ConfigError for what cannot be done on YUV planes."""
+    augment = recipe.augment
+    changes = {"color_jitter": augment.color_jitter, "grayscale": augment.grayscale, "erase": augment.erase}
+    wrong = [f"augment.{name}={value}" for name, value in changes.items() if value]
+    wrong += [f"augment.randaugment={augment.randaugment}"] if augment.randaugment else []
+    wrong += ["data.cache=memory"] if recipe.data.cache == "memory" else []
+    wrong += [f"clip.size={recipe.clip.size}"] if recipe.clip.size % 2 else []
+    if wrong:
+        raise ConfigError(
+            f"data.pixel_format: yuv420 does not go with {wrong[0]}: colours are changed and clips cached as RGB, and "
+            "planes need an even size; use rgb, or leave that out"
+        )

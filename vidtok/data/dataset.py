@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vidtok.config import AugmentConfig, ClipConfig
-from vidtok.data.augment import augment_clip, draw_augmentation
+from vidtok.data.augment import augment_clip, augment_planes, draw_augmentation
 from vidtok.data.cache import FrameCache
-from vidtok.data.decode import PacketStore, VideoInfo, decode_frames
+from vidtok.data.decode import PacketStore, PixelFormat, VideoInfo, decode_frames
 from vidtok.data.manifest import Item
 from vidtok.data.sampling import Indices, frames_in_seconds, train_indices, view_indices
 from vidtok.data.seeding import Purpose, keyed_rng
 from vidtok.data.swaps import LabelSwaps
 from vidtok.data.transforms import make_views
+from vidtok.data.yuv import rgb_matrix
 from vidtok.errors import DataError, DecodeError
 
 UNKNOWN_LABEL = -1
@@ -42,6 +43,7 @@ class TrainDataset(Dataset[dict[str, Any]]):
         repeats: samples of one decoded video in a batch: the same frames, augmented differently.
         multi_hot: number of classes, where clips have any number of labels; None: each has one.
         packets: what ``vidtok data index`` found out about the videos, which makes opening them faster.
+        pixel_format: ``yuv420`` gives stored planes, to be turned into RGB on the device; geometric changes only.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class TrainDataset(Dataset[dict[str, Any]]):
         repeats: int = 1,
         multi_hot: int | None = None,
         packets: PacketStore | None = None,
+        pixel_format: PixelFormat = "rgb",
     ) -> None:
         self.items = items
         self.cache = cache
+        self._pixel_format: PixelFormat = pixel_format
         self._repeats = repeats
         self._multi_hot = multi_hot
         self._packets = packets
@@ -86,7 +90,8 @@ class TrainDataset(Dataset[dict[str, Any]]):
         """The samples of one (epoch, index), as many as ``repeats``.
 
         Each holds:
-            clip: uint8 [3, T, S, S]; zeros when the video cannot be read.
+            clip: uint8 [3, T, S, S], or [T, S * 3 / 2, S] as YUV; zeros when the video cannot be read.
+            matrix: as YUV only, float32 [3, 4]: the map to RGB, see :func:`rgb_matrix`.
             label: class index after augmentation, -1 when unknown; float [C] of 0 and 1 with ``multi_hot``.
             valid: False when the video cannot be read.
             index, path: the video.
@@ -97,34 +102,45 @@ class TrainDataset(Dataset[dict[str, Any]]):
         facts = {"valid": True, "index": index, "path": item.path, "error": ""}
         rng = keyed_rng(Purpose.SAMPLE, self._seed, epoch, index)
         try:
-            frames = self._frames(index, rng)
+            frames, matrix = self._frames(index, rng)
         except DecodeError as failure:
-            clip = torch.zeros(3, self._clip.frames, self._clip.size, self._clip.size, dtype=torch.uint8)
-            facts |= {"valid": False, "error": str(failure)}
-            return [{"clip": clip, "label": _target(item.label, self._multi_hot)} | facts] * self._repeats
+            facts |= {"valid": False, "error": str(failure)} | self._blank()
+            return [{"label": _target(item.label, self._multi_hot)} | facts] * self._repeats
+        if matrix is not None:
+            facts["matrix"] = matrix
         return [self._augmented(frames, item, rng) | facts for _ in range(self._repeats)]
 
+    def _blank(self) -> dict[str, Tensor]:
+        """What stands for an unreadable video."""
+        frames, size = self._clip.frames, self._clip.size
+        if self._pixel_format == "rgb":
+            return {"clip": torch.zeros(3, frames, size, size, dtype=torch.uint8)}
+        return {"clip": torch.zeros(frames, size * 3 // 2, size, dtype=torch.uint8), "matrix": torch.zeros(3, 4)}
+
     def _augmented(self, frames: Tensor, item: Item, rng: np.random.Generator) -> dict[str, Any]:
-        """One draw applied to the frames [T, H, W, 3] and the label."""
-        height, width = frames.shape[1:3]
+        """One draw applied to the frames [T, H, W, 3], or planes [T, H * 3 / 2, W], and the label."""
+        is_rgb = self._pixel_format == "rgb"
+        height, width = frames.shape[1] if is_rgb else frames.shape[1] * 2 // 3, frames.shape[2]
         choice = draw_augmentation(self._augment, self._clip, height=height, width=width, rng=rng)
         choice = self._swaps.allowed(item.label, choice)
-        clip = augment_clip(frames, choice, size=self._clip.size)
+        clip = (augment_clip if is_rgb else augment_planes)(frames, choice, size=self._clip.size)
         return {"clip": clip, "label": _target(self._swaps.label_after(item.label, choice), self._multi_hot)}
 
-    def _frames(self, index: int, rng: np.random.Generator) -> Tensor:
-        """The drawn frames, uint8 [T, H, W, 3]. Raises DecodeError."""
+    def _frames(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """The drawn frames, uint8 [T, H, W, 3], or their planes and the map to RGB. Raises DecodeError."""
         if self.cache is not None:
             frames = self.cache[index]
-            return frames[torch.from_numpy(self._choose(len(frames), self.cache.pts_seconds(index), rng))]
+            return frames[torch.from_numpy(self._choose(len(frames), self.cache.pts_seconds(index), rng))], None
         decoded = decode_frames(
             self.items[index].path,
             lambda info: self._choose(info.num_frames, info.pts_seconds, rng),
             decoder=self._decoder,
             short_side=self._short_side,
             packets=self._packets,
+            pixel_format=self._pixel_format,
         )
-        return torch.from_numpy(decoded.frames)
+        matrix = None if self._pixel_format == "rgb" else rgb_matrix(decoded.info)
+        return torch.from_numpy(decoded.frames), matrix
 
     def _choose(self, num_frames: int, pts_seconds: np.ndarray | None, rng: np.random.Generator) -> Indices:
         indices = train_indices(num_frames, self._clip, rng, pts_seconds=pts_seconds)

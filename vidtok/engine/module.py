@@ -16,6 +16,7 @@ from vidtok.config import AugmentConfig, TrainConfig
 from vidtok.data.mix import draw_mix, mix_batch
 from vidtok.data.seeding import Purpose, keyed_rng
 from vidtok.data.transforms import normalise
+from vidtok.data.yuv import yuv420_to_rgb
 from vidtok.engine.budgets import BudgetSchedule
 from vidtok.engine.metrics import mean_average_precision
 from vidtok.engine.optim import build_optimizer, build_schedule
@@ -75,7 +76,7 @@ class ClassificationModule(L.LightningModule):
 
     def _mixed(self, batch: dict[str, Any], batch_idx: int) -> tuple[Tensor, Tensor]:
         """Normalised clips and what they show: classes int64 [B]; shares of classes float [B, C] after mixing."""
-        clips, targets = self._normalised(batch["clip"]), batch["label"]
+        clips, targets = self._normalised(batch["clip"], batch.get("matrix")), batch["label"]
         rng = keyed_rng(Purpose.MIX, self.seed, self.global_step, batch_idx, self.global_rank)
         mix = draw_mix(self.augment, size=clips.shape[-1], rng=rng)
         if mix is None:
@@ -97,8 +98,10 @@ class ClassificationModule(L.LightningModule):
         smooth = targets * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, smooth, reduction="none").mean(-1)
 
-    def _normalised(self, clips: Tensor) -> Tensor:
-        """uint8 [B, 3, T, S, S] -> float."""
+    def _normalised(self, clips: Tensor, matrix: Tensor | None = None) -> Tensor:
+        """uint8 [B, 3, T, S, S], or planes [B, T, S * 3 / 2, S] with their maps to RGB [B, 3, 4] -> float."""
+        if matrix is not None:
+            clips = yuv420_to_rgb(clips, matrix)
         return normalise(clips, self.model.preprocessing.mean, self.model.preprocessing.std)
 
     def _use_own_budget(self) -> None:
