@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,8 +72,9 @@ def test_a_repaired_file_leaves_the_quarantine(folder: Path, monkeypatch: pytest
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c_exits_with_130_and_the_next_run_goes_on(folder: Path) -> None:
-    for number in range(60):
-        write_counter(folder / f"many/v{number}.mp4", frames=20, height=240, width=320)
+    write_counter(folder / "many/v0.mp4", frames=20, height=240, width=320)
+    for number in range(1, 300):
+        shutil.copy(folder / "many/v0.mp4", folder / f"many/v{number}.mp4")
     command = [sys.executable, "-m", "vidtok", "data", "verify", "many", "--workers", "1"]
     running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     state = folder / "quarantine.state.jsonl"
@@ -81,9 +83,9 @@ def test_ctrl_c_exits_with_130_and_the_next_run_goes_on(folder: Path) -> None:
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
-    assert "of 60 videos; give the same command again" in err and "Traceback" not in err
+    assert "of 300 videos; give the same command again" in err and "Traceback" not in err
     found = json.loads(vidtok(folder, "data", "verify", "many", "--json").stdout)
-    assert 0 < found["videos"]["resumed"] < found["videos"]["readable"] == 60
+    assert 0 < found["videos"]["resumed"] < found["videos"]["readable"] == 300
 
 
 def test_prepare_writes_a_copy_with_its_list_and_says_what_failed(folder: Path) -> None:

@@ -20,7 +20,8 @@ _SLOPE = 1.2
 def write_clip(path: Path, *, interval: int, seed: int, num_frames: int = NUM_FRAMES) -> Path:
     """Encode a pan over two textures with a cut between them, a moving object and sensor noise.
 
-    x264 at its defaults, so with B frames, one thread; the same arguments write the same pictures.
+    x264 at its defaults, so with B frames, one thread. The same arguments draw the same pictures; x264 may spend a few
+    bits differently on them from one call to the next.
     """
     rng = np.random.default_rng(seed)
     scenes = [_texture(rng), _texture(rng)]
