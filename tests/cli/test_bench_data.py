@@ -24,5 +24,18 @@ def test_the_table_and_the_document_tell_the_same(
         assert f"{row['reader']:22}{row['ms_per_clip']:9.2f}" in printed
 
 
-def test_a_folder_without_videos_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert exit_code(tmp_path, monkeypatch, "bench", "data", ".") == 3
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (".", "no video files in this folder"),
+        ("absent.mp4", "absent.mp4: no such file"),
+        ("list.txt", "none of the 1 listed videos exists"),
+    ],
+)
+def test_without_a_readable_video_nothing_else_is_measured_instead(
+    source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.txt").write_text("gone.mp4 0\n")
+    assert exit_code(tmp_path, monkeypatch, "bench", "data", source, "--rounds", "1") == 3
+    out, err = capsys.readouterr()
+    assert out == "" and words in err.splitlines()[-1]

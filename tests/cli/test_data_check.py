@@ -104,9 +104,11 @@ def test_prepare_writes_a_copy_with_its_list_and_says_what_failed(folder: Path) 
     ("arguments", "code", "words"),
     [
         (["verify", "absent.csv"], 3, "absent.csv"),
-        (["verify", "absent.mp4", "--max-failures", "0"], 3, "no such file"),
+        (["verify", "absent.mp4"], 3, "no such file"),
+        (["verify", b"set/\xff.mp4".decode("utf-8", "surrogateescape")], 3, r"'set/\udcff.mp4': a list cannot hold"),
         (["verify", "set", "--decoder", "opencv"], 2, "decoder"),
         (["prepare", "set", "set"], 2, "would overwrite"),
+        (["prepare", "set/v0.mp4", "new"], 3, "no such folder"),
         (["prepare", "set/list.csv", "new", "--max-failures", "0"], 3, "bad.mp4"),
         (["prepare", "set", "new", "--crf", "60"], 2, "--crf"),
         (["show", "set/v0.mp4", "-c", "recipe.yaml", "--split", "val"], 2, "train, test"),

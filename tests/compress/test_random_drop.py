@@ -74,5 +74,11 @@ def test_steps_of_a_divided_model_keep_the_same_sites(training):
     assert torch.equal(sites, sites[:, :1].expand_as(sites)) and torch.equal(sites.sum(-1), torch.full((2, 4), 2.0))
 
 
+def test_lots_never_tie_in_low_precision():
+    model = tiny_model("vivit", frames=8, size=256, compressor="random").to(torch.bfloat16)
+    lots = model.encoder.blocks[1].reducer.lots
+    assert len(lots) == 4 * 16 * 16 and len(lots.unique()) == len(lots)
+
+
 def test_lots_are_no_weights():
     assert tiny_model("vit").state_dict().keys() == tiny_model("vit", compressor="random").state_dict().keys()

@@ -58,6 +58,8 @@ def test_chosen_layers_count_from_one_and_must_exist():
     for wrong in (0, 5):
         with pytest.raises(ConfigError, match=f"layers: {wrong} is not one of the encoder's layers 1 to 4"):
             plan_reducers(factory, EViTConfig(layers=(wrong,)), KeepAttended)
+    with pytest.raises(ConfigError, match="layers is empty"):
+        plan_reducers(factory, EViTConfig(layers=()), KeepAttended)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,10 +122,9 @@ def test_image_tokens_pass_the_first_generation_layer_unchanged_and_end_in_the_s
 
 
 @pytest.mark.parametrize("variant", ["vivit_fsa", "vivit_fsa space first", "timesformer divided"])
-@pytest.mark.parametrize("keys", ["frame", "joint"])
-def test_divided_models_whose_temporal_half_is_silent_generate_as_the_image_model(variant, keys):
+def test_divided_models_whose_temporal_half_is_silent_generate_as_the_image_model(variant):
     """Fresh divided blocks are their spatial half, so every step of a still is the picture."""
-    compressor = {"kind": "semantic", "budget": (2, 2), "centres": (2, 2), "keys": keys}
+    compressor = {"kind": "semantic", "budget": (2, 2), "centres": (2, 2)}
     video = tiny_model(variant, compressor=compressor, depth=4, size=48)
     gelu = video.config.backbone.gelu
     image = tiny_model({"kind": "vit", "pool": "mean", "gelu": gelu}, compressor=compressor, depth=4, size=48, frames=1)
@@ -166,6 +165,12 @@ def test_the_two_generation_layers_come_after_a_third_of_the_depth(depth, genera
     plan = plan_semantic(make_factory(1, 4, 4, depth=depth), SemanticConfig())
     layers = [number for number, block in enumerate(plan.modules) if hasattr(block, "generate")]
     assert layers == generating and len(plan.modules) == depth and (plan.num_prefix, plan.readout) == (0, "mean")
+
+
+@pytest.mark.parametrize("variant", ["vit", "vivit_fe", "vivit_fdp", "timesformer divided"])
+def test_keys_of_all_time_steps_are_refused_where_attention_sees_one_at_a_time(variant):
+    with pytest.raises(ConfigError, match="keys 'joint' needs a backbone .* use 'frame'"):
+        tiny_model(variant, compressor={"kind": "semantic", "budget": (2, 2), "keys": "joint"}, depth=3)
 
 
 def test_an_encoder_of_two_layers_is_refused():

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from vidtok.data.decode import VideoInfo
-from vidtok.errors import DecodeError
+from vidtok.errors import DecodeError, EnvironmentFault
 
 INFO = VideoInfo("fake", 8, np.arange(8) / 25, 25.0, 4, 2, 0, "none")
 
@@ -72,3 +72,17 @@ class FaultyReader(FakeReader):
 
     def read(self, indices: np.ndarray, **options: object) -> np.ndarray:
         raise ZeroDivisionError
+
+
+class GreedyReader(FakeReader):
+    """Wants more memory than there is."""
+
+    def read(self, indices: np.ndarray, **options: object) -> np.ndarray:
+        raise MemoryError
+
+
+class AbsentReader(FakeReader):
+    """Is not installed."""
+
+    def __init__(self, path: str, *, deadline_seconds: float) -> None:
+        raise EnvironmentFault("decoder 'decord' is not installed")

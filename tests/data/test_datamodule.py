@@ -1,6 +1,7 @@
 """Loaders of a recipe in Lightning's hands: names agree, streams resume, failures are counted."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tests.data.fake_engines import AbsentReader
 from tests.data.videos import write_counter
 from vidtok.config import AugmentConfig, ClipConfig, DataConfig, EvalConfig, ModelConfig, Recipe, RunConfig, TrainConfig
 from vidtok.configio import load_recipe
 from vidtok.data.datamodule import ClipDataModule
-from vidtok.errors import ConfigError, DataError
+from vidtok.data.decode import ENGINES
+from vidtok.data.decode.isolated import IsolatedReader
+from vidtok.errors import ConfigError, DataError, EnvironmentFault
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),  # Lightning's own use of torch
@@ -176,8 +180,16 @@ def test_fewer_videos_than_a_batch_make_a_smaller_batch_and_say_so(
     assert "only 10 training videos: batches of 10 per device, not train.batch_size=64" in caplog.text
 
 
+def test_a_decoder_that_is_not_installed_stops_before_any_model_exists(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "decord", partial(IsolatedReader, AbsentReader))
+    with pytest.raises(EnvironmentFault, match="not installed"):
+        ClipDataModule(recipe(folder, data={"decoder": "decord"}))
+
+
 def test_repeated_augmentation_fills_a_batch_with_fewer_videos(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = recipe(folder, train={"batch_size": 4, "repeated_aug": 2}, augment={"hflip": 0.5})
+    settings = recipe(folder, train={"batch_size": 4, "repeated_aug": 2}, augment={"vflip": 0.5})
     data = ClipDataModule(settings)
     assert data.batches_per_epoch(1) == 5 and data.batches_per_epoch(2) == 2  # 10 videos, 2 to a batch
     batches = [batch["index"].tolist() for batch in data.train_dataloader()]

@@ -49,6 +49,13 @@ def test_a_crash_is_a_decode_error_that_names_the_file_and_the_signal() -> None:
         read_with(fakes.CrashingReader)
 
 
+def test_too_little_memory_is_a_decode_error_and_no_end_of_the_process() -> None:
+    with IsolatedReader(fakes.GreedyReader, "clip.mp4") as reader:
+        for _ in range(2):
+            with pytest.raises(DecodeError, match=r"clip\.mp4: .* more memory than there is"):
+                reader.read(np.array([0]))
+
+
 def test_after_a_crash_the_next_file_is_read() -> None:
     for _ in range(2):
         with pytest.raises(DecodeError, match="crashed"):

@@ -69,6 +69,23 @@ def test_a_folder_of_frames_has_facts_too(originals: Path) -> None:
     assert facts["bytes"] == sum(path.stat().st_size for path in (originals / "frames").iterdir())
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_names_that_look_like_remarks_or_hold_line_separators_survive(
+    suffix: str, originals: Path, tmp_path: Path
+) -> None:
+    names = ["#1 dance.mp4", "a \u2028 b.mp4", "c \x85, d.mp4"]
+    for name in names:
+        shutil.copy(originals / "1.mp4", tmp_path / name)
+    (tmp_path / "all.jsonl").write_text(
+        "".join(json.dumps({"path": name, "label": 0}, ensure_ascii=False) + "\n" for name in names), encoding="utf-8"
+    )
+    rows, _ = index(tmp_path / "all.jsonl", tmp_path / f"new.{suffix}")
+    assert [row["error"] or None for row in rows] == [None] * 3
+    read = load_manifest(tmp_path / f"new.{suffix}")
+    assert [Path(item.path).name for item in read.items] == names
+    assert len(find_fingerprints(tmp_path / f"new.{suffix}")) == 3
+
+
 def test_fingerprints_tell_contents_and_their_order_apart(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     a.write_text("1")

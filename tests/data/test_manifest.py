@@ -1,6 +1,7 @@
 """Lists and class folders: every spelling gives the same items; every mistake gives one line with its row."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -226,7 +227,7 @@ def test_other_sources_that_cannot_be_used_say_why(folder: Path, tmp_path: Path)
     cases = {
         write(folder, "# nothing\n"): "lists no videos",
         write(folder, "", "zero.csv"): "lists no videos",
-        make_class_folders(tmp_path / "top", ["train", "val"]): "holds splits, not classes; set data=.*train",
+        make_class_folders(tmp_path / "top", ["train", "val"]): "holds splits, not classes; name one .*train",
         tmp_path / "none": "holds no class folders with videos",
     }
     (tmp_path / "none").mkdir()
@@ -319,3 +320,14 @@ def test_real_list_in_another_class_order_is_translated_by_name(shared_data: Pat
     path = write(tmp_path, "".join(f"{row['file']},{row['uniformer_index']}\n" for row in rows))
     manifest = load_manifest(path, class_names=standard)
     assert [item.label for item in manifest.items] == [int(row["standard_index"]) for row in rows]
+
+
+@pytest.mark.parametrize("name", [b"\xff.mp4", b"a\nb.mp4"])
+def test_a_name_that_no_list_can_hold_is_refused(name: bytes, tmp_path: Path) -> None:
+    (tmp_path / "swim").mkdir()
+    try:
+        (tmp_path / "swim" / os.fsdecode(name)).touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(DataError, match="a list cannot hold this name"):
+        load_manifest(tmp_path)

@@ -10,9 +10,10 @@ from vidtok.errors import DataError
 
 
 @pytest.mark.parametrize(
-    ("num_videos", "max_failures", "allowed"), [(1000, 0.005, 5), (999, 0.005, 4), (10, 0.005, 1), (10, 0.0, 0)]
+    ("num_videos", "max_failures", "allowed"),
+    [(1000, 0.005, 5), (999, 0.005, 4), (10, 0.005, 1), (2, 0.005, 1), (1, 0.005, 0), (10, 0.0, 0)],
 )
-def test_the_budget_is_a_share_and_at_least_one_file_unless_zero(
+def test_the_budget_is_a_share_and_at_least_one_of_several_files_unless_zero(
     num_videos: int, max_failures: float, allowed: int
 ) -> None:
     quarantine = Quarantine(None, num_videos=num_videos, max_failures=max_failures)

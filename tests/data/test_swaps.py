@@ -77,3 +77,12 @@ def test_a_class_whose_mirror_image_is_no_class_is_not_flipped() -> None:
     assert swaps.allowed(3, lively) == Augmentation(BOX, reverse=True)
     assert swaps.allowed((2, 3), lively) == Augmentation(BOX, reverse=True)
     assert [swaps.allowed(label, lively) for label in (0, 2, 5)] == [lively] * 3
+
+
+def test_flips_that_would_leave_wrong_labels_are_refused() -> None:
+    flips = AugmentConfig(hflip=0.5)
+    with pytest.raises(ConfigError, match=r"from right to left' of 'Pulling .*; set augment.hflip=0 or"):
+        resolve_swaps(flips, find_class_names("ssv2"), 174)
+    assert resolve_swaps(flips, find_class_names("kinetics400"), 400).hflip == {}
+    assert resolve_swaps(flips, None, 174).hflip == {}
+    assert resolve_swaps(AugmentConfig(hflip=0.5, hflip_swaps=((0, 1),)), NAMES, 5).hflip == {0: 1, 1: 0}

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data import fake_engines as fakes
 from tests.data.difficult_files import DAMAGED, DIFFICULT, UNREADABLE
 from tests.data.video_files import (
     Encoding,
@@ -18,10 +20,12 @@ from tests.data.video_files import (
     write,
     x264,
 )
+from vidtok.data.decode import ENGINES
+from vidtok.data.decode.isolated import IsolatedReader
 from vidtok.data.inputs import find_videos
 from vidtok.data.sweep import Limits, Outcome
 from vidtok.data.verify import check_video, group_causes, is_cut_off, summarise, verify_videos
-from vidtok.errors import DataError, DecodeError
+from vidtok.errors import DataError, DecodeError, EnvironmentFault
 
 FALLBACK = {"mpeg4_b_frames.avi", "middle_of_stream.ts"}
 
@@ -90,6 +94,33 @@ def test_what_another_engine_hands_over_is_a_fallback(difficult: Path, decoder: 
     }
     assert fallbacks["b_frames.mov"] is None
     assert "mpegts" in fallbacks["transport.ts"]
+
+
+def test_another_engine_is_tried_with_few_frames_however_far_apart_key_frames_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Counting(fakes.FakeReader):
+        def read(self, indices: np.ndarray, **options: object) -> np.ndarray:
+            asked.extend(indices.tolist())
+            return super().read(indices)
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+    monkeypatch.setitem(ENGINES, "decord", Counting)
+    path = write(tmp_path / "one_key.mp4", Encoding(options=x264("keyint=250"), numbers=[0] * 120))
+    assert check_video(str(path), decoder="decord", deadline_seconds=60)["frames"] == 120
+    assert len(asked) == 16 and (asked[0], asked[-1]) == (0, 119)
+
+
+def test_an_engine_that_is_not_installed_is_no_fault_of_the_videos(
+    difficult: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "decord", partial(IsolatedReader, fakes.AbsentReader))
+    with pytest.raises(EnvironmentFault, match="not installed"):
+        verify_videos([str(difficult / "b_frames.mov")], decoder="decord")
 
 
 def test_a_folder_of_frames_is_checked_image_by_image(tmp_path: Path) -> None:

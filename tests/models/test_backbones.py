@@ -153,6 +153,25 @@ def test_lookup_works_where_attention_is_joint_or_per_frame(variant):
     assert not torch.allclose(model(clip), before)
 
 
+@pytest.mark.parametrize(("kind", "text", "budget"), [("lookup", "2x1", (2, 1)), ("evit", "0.5", 0.5)])
+def test_a_budget_is_set_in_every_spelling_that_builds_a_model(kind, text, budget):
+    model = tiny_model("vivit", compressor={"kind": kind, "budget": 1.0 if kind == "evit" else "1x1"})
+    for spelling in (text, budget, list(budget) if isinstance(budget, tuple) else budget):
+        model.set_budget(spelling)
+        assert model.budget == budget
+
+
+@pytest.mark.parametrize("kind", ["lookup", "semantic", "supertoken", "evit"])
+@pytest.mark.parametrize("budget", [None, True, (1.5, 1), {1}, "abc"])
+def test_what_is_no_budget_is_refused_in_a_sentence(kind, budget):
+    own = 0.7 if kind == "evit" else "1x1"
+    model = tiny_model("vivit", depth=3, compressor={"kind": kind, "budget": own})
+    before = model.budget
+    with pytest.raises(ConfigError, match="neither a grid"):
+        model.set_budget(budget)
+    assert model.budget == before
+
+
 def test_the_list_of_models_names_only_pairs_that_build():
     listed = list_models(compressor="evit")
     assert "vivit_fdp_b_16x2" not in listed and "timesformer_b_16" in listed

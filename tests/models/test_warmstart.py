@@ -87,6 +87,18 @@ def test_a_compressor_without_weights_gives_way_to_another_one_and_others_do_not
     )
 
 
+@pytest.mark.parametrize("kind", ["none", "evit", "lookup", "semantic"])
+@pytest.mark.parametrize("layers", [None, (2,)])
+def test_super_tokens_give_way_as_the_dense_model_would(kind: str, layers):
+    budget = "2x2" if kind in ("lookup", "semantic") else None
+    source = compress_model(dense(), {"kind": "supertoken", "layers": layers} if layers else "supertoken").model
+    one, two = (compress_model(model, kind, budget=budget) for model in (source, dense()))
+    told = [{"loaded": len(r.loaded), "adapted": r.adapted, "new": r.new, "unused": r.unused} for _, r in (one, two)]
+    assert told[0] == told[1]
+    for name in one.report.loaded:
+        assert torch.equal(one.model.state_dict()[name], two.model.state_dict()[name])
+
+
 def test_load_compresses_and_sets_budgets(tmp_path):
     model, clip = dense(), tiny_clip(size=SIZE)
     model.save_pretrained(tmp_path)

@@ -1,6 +1,6 @@
 """What a compressor supplies: a plan, that is the list of modules of one encoder.
 
-A compressor is one file here, one config class, one line in ``PLANS`` and one YAML file.
+A compressor is one file here, one config class, one line in ``PLANS``, one row of ``SUPPORT`` and one YAML file.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import nn
 
-from vidtok.config import Budget
+from vidtok.config import Budget, parse_budget
 from vidtok.errors import ConfigError
 from vidtok.nn.attention import Attention
 from vidtok.nn.blocks import Block, Reducer
@@ -45,7 +45,9 @@ class LayerFactory:
         return 0 if self.pool == "mean" else 1
 
     def layers(self, numbers: tuple[int, ...]) -> frozenset[int]:
-        """Layers counted from 1, as a recipe names them, counted from 0. Raises ConfigError for one that is none."""
+        """Layers counted from 1, as a recipe names them, counted from 0. Raises ConfigError for none or a wrong one."""
+        if not numbers:
+            raise ConfigError("model.compressor.layers is empty: name a layer, leave it out, or use compressor 'none'")
         wrong = [number for number in numbers if not 1 <= number <= self.depth]
         if wrong:
             raise ConfigError(
@@ -75,6 +77,18 @@ class EncoderPlan:
     loss_weights: tuple[float, ...] = (1.0,)
     """Weight of each read-out's head in training."""
     eval_head: Literal["auto", "compressed", "lookup", "mean"] = "auto"
+
+
+def read_budget(value: Any) -> Budget:
+    """A budget as the API or the command line spells it. Raises ConfigError for what is no grid and no number."""
+    budget = parse_budget(value)
+    sides = budget if isinstance(budget, tuple) else (1,)
+    is_number = isinstance(budget, tuple | float | int) and not isinstance(budget, bool)
+    if not is_number or any(type(side) is not int for side in sides):
+        raise ConfigError(
+            f"budget {value!r} is neither a grid of whole numbers, such as (5, 5), nor a keep rate, such as 0.7"
+        )
+    return budget
 
 
 @runtime_checkable

@@ -30,7 +30,8 @@ class KeepRandom(RateReducer):
     def reset_buffers(self, device: torch.device | None = None) -> None:
         """Draw the lots of eval, which are not in the state dict, on ``device`` (None: the CPU)."""
         drawn = torch.rand(self.num_lots, generator=torch.Generator("cpu").manual_seed(_SEED), device="cpu")
-        self.register_buffer("lots", drawn.to(device), persistent=False)
+        ranks = drawn.argsort().argsort()  # whole numbers: a model in bfloat16 would round lots until many tie
+        self.register_buffer("lots", ranks.to(device), persistent=False)
 
     def reduce(self, tokens: Tokens, heads: Heads) -> Tokens:
         batch, num_tokens = len(tokens.x), tokens.grid.num_tokens // self.num_steps

@@ -130,7 +130,7 @@ class GenerationLayer(nn.Module):
     def __init__(self, block: Block, factory: LayerFactory, config: SemanticConfig) -> None:
         super().__init__()
         self.lattice = factory.grid.require_lattice("semantic")
-        self.key_steps = 1 if config.keys == "joint" and factory.role == "joint" else self.lattice[0]
+        self.key_steps = 1 if config.keys == "joint" else self.lattice[0]
         self.block = block
         self.budget = self.checked(config.budget)
 
@@ -236,10 +236,15 @@ class SecondGeneration(GenerationLayer):
 def plan_semantic(factory: LayerFactory, config: SemanticConfig) -> EncoderPlan:
     """A third of the layers on image tokens, two that generate, the rest on semantic tokens; no cls token.
 
-    Raises ConfigError when there are fewer than three layers.
+    Raises ConfigError when there are fewer than three layers, or keys of all time steps where attention has none.
     """
     if factory.depth < 3:
         raise ConfigError(f"compressor 'semantic' needs 3 layers or more, this encoder has {factory.depth}")
+    if config.keys == "joint" and factory.role != "joint":
+        raise ConfigError(
+            "model.compressor.keys 'joint' needs a backbone whose attention spans all time steps at once, such as "
+            "vivit; here it sees one step at a time: use 'frame'"
+        )
     blocks = [factory.block(layer) for layer in range(factory.depth)]
     modules: list[TokenModule] = [*blocks]
     first = factory.depth // 3

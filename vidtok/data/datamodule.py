@@ -14,7 +14,7 @@ from vidtok.config import Recipe
 from vidtok.data.augment import check_crop
 from vidtok.data.cache import FrameCache, Progress, decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset
-from vidtok.data.decode import PacketStore, default_store
+from vidtok.data.decode import PacketStore, check_engine, default_store
 from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.quarantine import Quarantine
@@ -48,6 +48,7 @@ class ClipDataModule(LightningDataModule):
     Raises:
         DataError: lists or labels that cannot be used.
         ConfigError: label swaps of classes that do not exist, a scale jitter smaller than the crop.
+        EnvironmentFault: the decoder is not installed or does not load.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ClipDataModule(LightningDataModule):
             max_failures=data.max_failures,
         )
         check_crop(recipe.augment, recipe.clip)
+        check_engine(data.decoder)
         if recipe.data.pixel_format != "rgb":
             _check_planes(recipe)
         self._swaps = resolve_swaps(recipe.augment, self.class_names, self.num_classes)

@@ -162,7 +162,7 @@ def read_fingerprints(index: Path) -> list[str | None]:
         return []
     text = read_text(index)
     if index.suffix == ".jsonl":
-        records = [json.loads(line) for line in text.splitlines() if line.strip()]
+        records = [json.loads(line) for line in text.split("\n") if line.strip()]
     else:
-        records = list(csv.DictReader(text.splitlines()))
+        records = list(csv.DictReader(text.split("\n")))
     return [record["fingerprint"] or None for record in records] if records and "fingerprint" in records[0] else []

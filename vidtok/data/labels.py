@@ -34,7 +34,11 @@ class Row:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file, with or without byte order mark. Raises DataError."""
+    """Read a UTF-8 file, with or without byte order mark. Raises DataError.
+
+    Every line ends with a line feed. Split there: ``splitlines`` also splits at separators such as U+2028, which
+    titles of videos hold.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

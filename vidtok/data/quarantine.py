@@ -11,7 +11,7 @@ from vidtok.errors import DataError
 class Quarantine:
     """Counts distinct unreadable files of one process and appends each to ``quarantine.csv`` (path, cause, stage).
 
-    At most ``max_failures * num_videos`` files may fail, rounded down; but one may always, unless
+    At most ``max_failures * num_videos`` files may fail, rounded down; but one of several may always, unless
     ``max_failures`` is 0: a share of a small set must not make a single bad file fatal.
 
     Args:
@@ -42,7 +42,8 @@ class Quarantine:
     @property
     def allowed(self) -> int:
         """Number of files that may fail."""
-        return max(1, int(self._max_failures * self._num_videos)) if self._max_failures > 0 else 0
+        one = 1 if self._max_failures > 0 and self._num_videos > 1 else 0
+        return max(one, int(self._max_failures * self._num_videos))
 
     @property
     def is_exceeded(self) -> bool:

@@ -52,18 +52,31 @@ def resolve_swaps(config: AugmentConfig, class_names: Sequence[str] | None, num_
     """Turn the label pairs of a recipe, by name or index, into class indices.
 
     Raises:
-        ConfigError: unknown name, index out of range, a class in two pairs of one change, or ``left_right``
-            without class names.
+        ConfigError: unknown name, index out of range, a class in two pairs of one change, ``left_right``
+            without class names, or flips without pairs where names of classes tell left from right.
     """
     hflip, never = config.hflip_swaps, frozenset[int]()
     if hflip == LEFT_RIGHT:
         hflip, never = left_right_pairs(class_names)
+    elif config.hflip and not hflip and class_names is not None:
+        _check_sides(class_names)
     return LabelSwaps(
         hflip=_resolve(hflip, "hflip", class_names, num_classes),
         vflip=_resolve(config.vflip_swaps, "vflip", class_names, num_classes),
         reverse=_resolve(config.reverse_swaps, "reverse", class_names, num_classes),
         never_hflip=never,
     )
+
+
+def _check_sides(class_names: Sequence[str]) -> None:
+    """Raise ConfigError when a flip would turn clips of one class into those of another."""
+    pairs, _ = left_right_pairs(class_names)
+    if pairs:
+        first, second = (class_names[index] for index in pairs[0])
+        raise ConfigError(
+            f"augment.hflip: a flip makes '{second}' of '{first}', but labels would stay; set augment.hflip=0 or "
+            f"augment.hflip_swaps={LEFT_RIGHT}"
+        )
 
 
 def left_right_pairs(class_names: Sequence[str] | None) -> tuple[list[tuple[int, int]], frozenset[int]]:

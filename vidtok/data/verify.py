@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vidtok.data.decode import FrameListChanged, VideoInfo, open_video
+from vidtok.data.decode import FrameListChanged, VideoInfo, check_engine, open_video
 from vidtok.data.decode.info import Deadline
 from vidtok.data.decode.pyav import PyAVReader
 from vidtok.data.sweep import Ledger, Limits, Outcome, Record, sweep
@@ -19,6 +19,9 @@ SCHEMA = "vidtok.verify/1"
 
 _GLANCE_SIDE = 32
 """Short side of pictures that are only decoded to see whether that works [pixels]."""
+
+_ENGINE_FRAMES = 16
+"""How many frames another engine is tried with: it holds all of them at the size at which they are stored."""
 
 _PYAV = ("auto", "pyav")
 
@@ -32,7 +35,7 @@ def check_video(path: str, *, decoder: str = "auto", quick: bool = False, deadli
 
     Args:
         path: the video, or a folder of its frames.
-        decoder: engine that training will use; one other than PyAV reads the frames of ``quick`` as well.
+        decoder: engine that training will use; one other than PyAV reads some of the frames of ``quick`` as well.
         quick: decode only from the first, the middle and the last key frame up to the next one.
         deadline_seconds: longest time for each step.
 
@@ -55,7 +58,8 @@ def check_video(path: str, *, decoder: str = "auto", quick: bool = False, deadli
         info, fallback = reader.info, reader.index.doubt
     is_damaged |= is_cut_off(path)
     if decoder not in _PYAV and not is_damaged:
-        fallback = _try_engine(path, decoder, numbers, deadline_seconds) or fallback
+        few = numbers[np.linspace(0, len(numbers) - 1, _ENGINE_FRAMES).astype(int)]
+        fallback = _try_engine(path, decoder, few, deadline_seconds) or fallback
     return _record(info, num_frames, promised, is_damaged, None if is_damaged else fallback)
 
 
@@ -187,7 +191,11 @@ def verify_videos(
 
     Returns:
         Outcomes in the order of ``paths``, each video once.
+
+    Raises:
+        EnvironmentFault: the engine is not installed or does not load.
     """
+    check_engine(decoder)
     limits = limits or Limits()
     ledger = Ledger(state, f"verify {'quick' if quick else 'full'} {decoder}") if state is not None else None
     work = partial(check_video, decoder=decoder, quick=quick, deadline_seconds=limits.seconds)

@@ -68,8 +68,11 @@ class VideoModel(nn.Module):
     def budget(self) -> Budget | None:
         return self.encoder.budget
 
-    def set_budget(self, budget: Budget) -> None:
-        """Change the token budget; no parameter changes. Raises ConfigError when it is not a valid one."""
+    def set_budget(self, budget: Budget | str) -> None:
+        """Change the token budget, such as ``(5, 5)``, ``"5x5"`` or 0.7; no parameter changes.
+
+        Raises ConfigError, and changes nothing, when it is not one that the compressor takes.
+        """
         self.encoder.set_budget(budget)
 
     @property

@@ -25,7 +25,6 @@ from vidtok.config import (
     ModelConfig,
     format_budget,
     from_tree,
-    parse_budget,
 )
 from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.backbones import VideoModel
@@ -69,7 +68,7 @@ def restore(entry: dict[str, Any], weights: dict[str, Tensor], where: str) -> Vi
     model.class_names = tuple(entry["class_names"]) if entry.get("class_names") else None
     model.multi_label = bool(entry.get("multi_label"))
     if entry.get("budget"):
-        model.set_budget(parse_budget(entry["budget"]))
+        model.set_budget(entry["budget"])
     return model.eval()
 
 
@@ -123,7 +122,7 @@ def load(
         model, report = compress_model(model, compressor, budget=budget)
         logger.info("%s", report.table())
     elif budget is not None:
-        model.set_budget(parse_budget(budget))
+        model.set_budget(budget)
     return model
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vidtok.compress.plan import Budgeted, EncoderPlan
+from vidtok.compress.plan import Budgeted, EncoderPlan, read_budget
 from vidtok.compress.supertoken import SuperTokenAttention
 from vidtok.config import Budget
 from vidtok.errors import ConfigError
@@ -62,8 +62,10 @@ class Encoder(nn.Module):
         """The budget in force; None when nothing is compressed."""
         return next((module.budget for module in self.blocks.modules() if isinstance(module, Budgeted)), None)
 
-    def set_budget(self, budget: Budget) -> None:
+    @torch.inference_mode(False)  # buffers that were made in inference mode could not be trained with afterwards
+    def set_budget(self, budget: Budget | str) -> None:
         """Change the number of tokens without touching a parameter. Raises ConfigError and changes nothing."""
+        budget = read_budget(budget)
         budgeted = [module for module in self.blocks.modules() if isinstance(module, Budgeted)]
         if not budgeted:
             raise ConfigError("compressor 'none' has no budget; choose another compressor or drop the budget")

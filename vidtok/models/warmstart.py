@@ -82,14 +82,20 @@ def _fill(target: VideoModel, dense: VideoModel) -> ConversionReport:
 def _origins(target: VideoModel, dense: VideoModel) -> dict[str, str]:
     """For every name of ``target`` the name in ``dense`` that it would come from; blocks correspond in their order."""
     pairs = list(zip(_blocks(target), _blocks(dense), strict=True))
+    theirs_by_plain_name = {_plain(name): name for name in dense.state_dict()}
     origins = {}
     for name in target.state_dict():
         origin = name.replace("lookup_head.", "head.").replace("lookup_norm.", "norm.")
         for ours, theirs in pairs:
             if name.startswith(ours):
-                origin = theirs + name.removeprefix(ours).replace("attn.attn.", "attn.")
-        origins[name] = origin
+                origin = theirs + name.removeprefix(ours)
+        origins[name] = theirs_by_plain_name.get(_plain(origin), origin)
     return origins
+
+
+def _plain(name: str) -> str:
+    """The name without what super tokens put around a block's attention."""
+    return name.replace(".attn.attn.", ".attn.")
 
 
 def _blocks(model: VideoModel) -> list[str]:

@@ -104,6 +104,7 @@ def sincos_table(num_tokens: int, dim: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept here serves training too, whoever asks first
 def resize_matrix(n_in: int, n_out: int) -> Tensor:
     """Linear resize of one axis with antialias: [n_out, n_in] float32, rows sum to 1.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidtok.cli.output import note
+from vidtok.errors import DataError
 
 if TYPE_CHECKING:
     from vidtok.data.bench import Report
@@ -36,7 +37,9 @@ def data(
     from vidtok.data.inputs import find_videos
 
     options = BenchOptions(frames, stride, short_side, rounds, files)
-    paths = find_videos(sources, root=root)[0] if sources else []
+    paths, missing = find_videos(sources or (), root=root)
+    if sources and not paths:
+        raise DataError(f"none of the {len(missing)} listed videos exists, for example '{missing[0]}'; give --root")
     report = bench_data(paths, options, note=note)
     print(
         f"{frames} frames, stride {stride}, short side {short_side}, one core of {report.machine['cpu']}, "

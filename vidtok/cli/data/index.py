@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vidtok.cli.data.sweeping import cause_lines, watched
+from vidtok.errors import DataError
 
 
 def index(
@@ -28,6 +29,8 @@ def index(
 
     The index is a list itself. A second run reads only videos whose size or modification time changed; a file
     beside the index remembers the others.
+
+    Exits with 3 when none can be read.
     """
     from vidtok.data.fileindex import SCHEMA, default_index, index_videos
     from vidtok.data.manifest import read_listing
@@ -58,6 +61,8 @@ def index(
         "unreadable": [{"path": one.path, "cause": one.cause} for one in outcomes if one.record is None],
     }
     print(json.dumps(found, indent=2) if as_json else _table(found))
+    if not records:
+        raise DataError(f"none of the {len(outcomes)} videos of '{source}' can be read; {outcomes[0].cause}")
 
 
 def _table(found: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def prepare(
         float, typer.Option("--max-missing", min=0, max=1, help="share of listed files that may be absent")
     ] = 0.05,
     root: Annotated[Text, typer.Option(help="folder that the paths of the list are relative to")] = None,
-    classes: Annotated[Text, typer.Option(help="text file, one class name a line")] = None,
+    classes: Annotated[Text, typer.Option(help="file with one class name a line, or kinetics400, ssv2, ucf101")] = None,
     multi_label: Annotated[bool, typer.Option("--multi-label", help="a clip has any number of labels")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document instead of a table")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidtok.data.bench.readers import LIMIT
+from vidtok.data.synthetic import num_cores
 
 SCHEMA = "vidtok.bench.data/1"
 
@@ -107,12 +108,7 @@ def machine() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"cpu": _cpu_name(), "cores": usable_cores(), "load": _load(), "system": platform.platform()} | versions
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"cpu": _cpu_name(), "cores": num_cores(), "load": _load(), "system": platform.platform()} | versions
 
 
 def document(report: Report, *, gpu_clips_per_s: float | None = None) -> dict[str, Any]:

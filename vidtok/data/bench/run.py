@@ -95,17 +95,16 @@ def _own(paths: Sequence[str], options: BenchOptions) -> tuple[list[Sample], int
     rng = np.random.default_rng(_SEED)
     chosen = sorted(rng.permutation(len(paths))[: options.max_files])
     samples = []
+    cause = f"{paths[chosen[0]]}: can only be decoded from its start"
     for place in chosen:
         try:
             samples.append(_sample(paths[place], options, rng))
-        except DecodeError:
+        except DecodeError as failure:
+            cause = str(failure)
             samples.append(None)
     usable = [sample for sample in samples if sample is not None]
     if not usable:
-        raise DataError(
-            f"none of {len(samples)} files can be compared: unreadable, or decodable from their start only; "
-            "see `vidtok data verify`"
-        )
+        raise DataError(f"none of {len(samples)} files can be compared, see `vidtok data verify`; for example {cause}")
     return usable, len(samples) - len(usable)
 
 

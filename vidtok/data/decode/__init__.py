@@ -7,7 +7,7 @@ Every engine returns exactly those of a full sequential decode, or hands the fil
 from vidtok.data.decode.info import FrameListChanged, PixelFormat, VideoInfo
 from vidtok.data.decode.known import PacketStore, default_store
 from vidtok.data.decode.pyav import VERIFY_MAX_FRAMES
-from vidtok.data.decode.reader import ENGINES, Decoded, Reader, decode_frames, open_video, probe
+from vidtok.data.decode.reader import ENGINES, Decoded, Reader, check_engine, decode_frames, open_video, probe
 
 __all__ = [
     "ENGINES",
@@ -18,6 +18,7 @@ __all__ = [
     "PixelFormat",
     "Reader",
     "VideoInfo",
+    "check_engine",
     "decode_frames",
     "default_store",
     "open_video",

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vidtok.data.decode.info import VideoInfo
-from vidtok.errors import VidtokError
+from vidtok.errors import DecodeError, VidtokError
 
 _TRIM_EVERY = 64
 """Files. torchcodec leaves holes in glibc's heap, 40 KiB for each file, until the free memory is asked back."""
@@ -65,6 +65,7 @@ class _Session:
 
     def __init__(self) -> None:
         self._reader: Any = None
+        self._path = ""
         self._known_info: VideoInfo | None = None
         self._num_closed = 0
 
@@ -74,6 +75,10 @@ class _Session:
             frames = self._do(request)
         except (VidtokError, IndexError, ValueError) as raised:
             error = raised.with_traceback(None)
+        except MemoryError:
+            error = DecodeError(
+                f"{self._path}: its frames need more memory than there is; re-encode it smaller or leave it out"
+            )
         if self._reader is None:
             return Reply(error=error, cpu_seconds=time.process_time()), None
         known, self._known_info = self._known_info, self._reader.info
@@ -84,6 +89,7 @@ class _Session:
     def _do(self, request: Request) -> np.ndarray | None:
         if isinstance(request, Open):
             os.chdir(request.folder)
+            self._path = request.path
             self._reader = request.engine(request.path, deadline_seconds=request.deadline_seconds)
         elif isinstance(request, Read):
             return np.ascontiguousarray(self._reader.read(request.indices, **request.options))

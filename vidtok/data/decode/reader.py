@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -16,7 +17,7 @@ from vidtok.data.decode.isolated import IsolatedReader
 from vidtok.data.decode.known import PacketStore
 from vidtok.data.decode.pyav import PyAVReader
 from vidtok.data.decode.torchcodec import TorchcodecReader
-from vidtok.errors import ConfigError
+from vidtok.errors import ConfigError, DecodeError
 
 AnyPath = str | os.PathLike[str]
 
@@ -132,6 +133,16 @@ def open_video(
     if packets is not None and engine is PyAVReader:
         return PyAVReader(path, deadline_seconds=deadline_seconds, known=packets.find(os.fspath(path)))
     return engine(path, deadline_seconds=deadline_seconds)
+
+
+def check_engine(decoder: str) -> None:
+    """Find out before the first video whether an engine works here.
+
+    Raises:
+        ConfigError, EnvironmentFault: as :func:`open_video`.
+    """
+    with suppress(DecodeError):  # of what is no video, once the engine was loaded
+        open_video(os.devnull, decoder=decoder).close()
 
 
 def decode_frames(

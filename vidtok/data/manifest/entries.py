@@ -58,7 +58,8 @@ def entries_of(listing: Listing, *, with_names: bool = True) -> list[Entry]:
 def written_path(entry: Entry, base: Path, out: Path) -> str:
     """How a list in the folder ``out`` names a video: from ``base`` on if readers look there, else in full."""
     is_found = base.absolute() in (out.absolute(), *out.absolute().parents)
-    return entry.path if is_found else Path(os.path.abspath(entry.file)).as_posix()
+    path = entry.path if is_found else Path(os.path.abspath(entry.file)).as_posix()
+    return f"./{path}" if path.startswith("#") else path  # a line that starts with # would be a remark
 
 
 def write_list(path: Path, entries: Iterable[Entry], base: Path) -> None:

@@ -41,10 +41,24 @@ def base_folder(path: Path, files: Sequence[str], root: str | Path | None) -> Pa
 
 
 def videos_below(folder: str | Path) -> Iterator[str]:
-    """Paths of videos in a folder and the folders inside it, from the folder on; hidden files are left out."""
+    """Paths of videos in a folder and the folders inside it, from the folder on; hidden files are left out.
+
+    Raises:
+        DataError: see :func:`check_name`.
+    """
     for parent, _, names in os.walk(folder, followlinks=True):
         inside = os.path.relpath(parent, folder)
-        yield from (os.path.normpath(os.path.join(inside, name)) for name in names if is_video(name))
+        for name in filter(is_video, names):
+            path = os.path.normpath(os.path.join(inside, name))
+            check_name(path)
+            yield path
+
+
+def check_name(path: str) -> None:
+    """Raise DataError for a path that no list can hold: not UTF-8, or of several lines."""
+    is_text = path.isascii() or path.encode("utf-8", "replace").decode("utf-8") == path
+    if "\n" in path or "\r" in path or not is_text:
+        raise DataError(f"{path!a}: a list cannot hold this name, which is not UTF-8 or has several lines; rename it")
 
 
 def existence_test() -> Callable[[str], bool]:

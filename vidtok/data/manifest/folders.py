@@ -28,7 +28,7 @@ def read_folder(folder: Path, names: tuple[str, ...] | None, key: str) -> Listin
     if not found:
         raise DataError(f"{key}: '{folder}' holds no class folders with videos; expected {folder}/CLASS/VIDEO.mp4")
     if SPLIT_FOLDERS.issuperset(map(str.lower, found)):
-        raise DataError(f"{key}: '{folder}' holds splits, not classes; set {key}={folder / found[0]}")
+        raise DataError(f"{key}: '{folder}' holds splits, not classes; name one of them, such as '{folder / found[0]}'")
     names = names or tuple(found)
     index = NameIndex(names)
     rows = []

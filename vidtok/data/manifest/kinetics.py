@@ -63,7 +63,7 @@ def read_kinetics(path: Path, text: str, *, names: tuple[str, ...] | None, root:
 
 
 def _segments(name: str, text: str) -> list[_Segment]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    reader = csv.DictReader(text.split("\n"), skipinitialspace=True)
     segments = []
     for row in reader:
         where = f"{name} row {reader.line_num}"

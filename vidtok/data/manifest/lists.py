@@ -48,7 +48,7 @@ def read_list(path: Path, text: str, names: Collection[str], *, multi_label: boo
     Raises:
         DataError: a line of another form.
     """
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines:
         return []

@@ -139,9 +139,10 @@ def read_listing(
     """
     path = Path(source)
     if not path.exists():
+        remedy = f"set {key}=PATH" if key.startswith("data.") else "correct the path"
         raise DataError(
-            f"{key}: '{source}' not found; write a list of 'path label' lines there, put a folder of class "
-            f"folders there, or set {key}=PATH"
+            f"{key}: '{source}' not found; write a list of 'path label' lines there, put a folder of class folders "
+            f"there, or {remedy}"
         )
     names = _named_classes(path, classes)
     if path.is_dir():

@@ -14,7 +14,7 @@ _EXAMPLE = 'such as {"path": "a.mp4", "label": 3}'
 
 def read_jsonl(path: Path, text: str) -> list[Row]:
     """Rows of a ``.jsonl`` file; see :func:`read_objects`."""
-    lines = [(f"{path.name} row {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(f"{path.name} row {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     return read_objects((where, parse_json(line, where)) for where, line in lines)
 
 

@@ -55,7 +55,7 @@ def read_ssv2(path: Path, entries: list[Any], *, names: tuple[str, ...] | None, 
 def read_ssv2_answers(path: Path, text: str, *, names: tuple[str, ...] | None, root: str | Path | None) -> Listing:
     """Rows of ``test-answers.csv``; see :func:`read_ssv2`."""
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         match = _ANSWER.fullmatch(line.strip())
         if match is None and line.strip():
             raise DataError(f"{path.name} row {number}: '{line}' is not of the form 'id;template'")
