@@ -1,5 +1,6 @@
 """``train``, ``config``, ``models``, ``doctor``, ``data`` and ``convert`` as a user calls them."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_too_many_unreadable_videos_stop_a_run_with_3_and_a_quarantine(run, tmp_
     assert run("train", "--config", str(recipe), *overrides) == 3
     (quarantine,) = (tmp_path / "runs").rglob("quarantine.csv")
     assert "broken" in quarantine.read_text()
+
+
+def test_validation_counts_what_it_could_not_read(run, tmp_path, motion_set):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    lines = (motion_set / "val.csv").read_text().splitlines()
+    (tmp_path / "val.csv").write_text("\n".join([*lines, f"{broken} {lines[0].rsplit(' ', 1)[1]}"]))
+    recipe = write_recipe(tmp_path, motion_set)
+    overrides = (
+        f"data.val={tmp_path / 'val.csv'}",
+        f"data.root={motion_set}",
+        f"data.classes={motion_set / 'classes.txt'}",
+    )
+    assert run("train", "--config", str(recipe), *overrides, "train.epochs=1") == 0
+    (metrics,) = (tmp_path / "runs").rglob("metrics.csv")
+    rows = csv.DictReader(metrics.read_text().splitlines())
+    counts = [row["val/unreadable"] for row in rows if row["val/unreadable"]]
+    assert set(map(float, counts)) == {1.0}
 
 
 def test_config_show_prints_a_recipe_that_resolves_to_itself(run, tmp_path, capsys):

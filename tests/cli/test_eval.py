@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import exit_code, vidtok
-from tests.engine.cases import named_model, write_set
+from tests.engine.cases import NAMES, named_model, write_set
+from tests.models.tiny import tiny_model
 from vidtok.models.checkpoint import save_pretrained
 
 
@@ -40,6 +41,19 @@ def test_a_list_is_scored_at_several_budgets_and_the_table_carries_the_protocol(
         "report.html",
         "quarantine.csv",
     }
+
+
+def test_a_dense_checkpoint_is_scored_with_a_compressor_at_the_budgets_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = tiny_model("vit", depth=3, size=32)
+    dense.reset_classifier(len(NAMES))
+    dense.class_names = NAMES
+    dense.save_pretrained(folder / "dense")
+    arguments = ("--checkpoint", "dense", "--data", "set/test.csv", "data.max_missing=0.5", "--out", "compressed")
+    assert exit_code(folder, monkeypatch, "eval", *arguments, "--compressor", "lookup", "--budgets", "2x2,1x1") == 0
+    found = json.loads((folder / "compressed/metrics.json").read_text())
+    assert [row["budget"] for row in found["budgets"]] == ["2x2", "1x1"]
 
 
 def test_json_is_the_content_of_metrics_json_and_a_threshold_that_is_not_reached_exits_with_7(folder: Path) -> None:

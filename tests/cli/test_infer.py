@@ -11,6 +11,7 @@ from PIL import Image
 from tests.cli.run import exit_code, vidtok
 from tests.data.videos import write_counter
 from tests.engine.cases import NAMES, named_model
+from tests.models.tiny import tiny_model
 from vidtok.cli.output import find_writer
 from vidtok.errors import ConfigError
 from vidtok.models.checkpoint import save_pretrained
@@ -58,6 +59,16 @@ def test_paths_from_standard_input_stream_as_json_lines(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(result["start_s"], result["end_s"]) for result in results] == [(0.0, 2.0), (1.5, 3.5)]
+
+
+def test_a_dense_checkpoint_takes_a_compressor_at_the_budget_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_model("vit", depth=3, size=32).save_pretrained(folder / "dense")
+    arguments = ("infer", "videos/a.mp4", "--checkpoint", "dense", "--compressor", "lookup")
+    assert exit_code(folder, monkeypatch, *arguments, "--budget", "2x2") == 0
+    assert exit_code(folder, monkeypatch, *arguments) == 2  # lookup's own budget, 5x5, is more than the model has
+    assert "budget '5x5' must be a grid" in capsys.readouterr().err
 
 
 def test_a_single_unreadable_video_exits_with_3_and_one_line(folder: Path) -> None:

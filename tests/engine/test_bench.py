@@ -53,3 +53,5 @@ def test_the_command_writes_the_rows(tmp_path):
     assert document["schema"] == "vidtok.bench.model/1" and len(document["rows"]) == 2
     refused = run_vidtok(tmp_path, "bench", "model", "vivit_fdp_s_16x2", "evit", "--frames", "4", "--size", "64")
     assert refused.returncode == 2 and "half of its heads" in refused.stderr
+    refused = run_vidtok(tmp_path, "bench", "model", str(tmp_path / "model"), "merge", "--size", "96")
+    assert refused.returncode == 2 and "has its own" in refused.stderr

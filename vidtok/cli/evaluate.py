@@ -45,9 +45,9 @@ def evaluate(
     from vidtok.engine.predict import parse_views
 
     chosen_views = parse_views(views) if views else None
-    chosen_budgets = _parse_budgets(budgets) if budgets else None
+    chosen_budgets = _parse_budgets(budgets) if budgets else ()
     source = checkpoint or run or ""
-    model, home = load_model(source, compressor), _run_folder(source)
+    model, home = load_model(source, compressor, next(iter(chosen_budgets), None)), _run_folder(source)
     if min_top1 is not None and model.multi_label:
         raise ConfigError("--min-top1 needs a checkpoint with one label per clip; this one has any number (mAP)")
     recipe = _resolve(model, config, home, overrides or [])
@@ -99,7 +99,7 @@ def _with_flags(
     root: Text,
     classes: Text,
     views: tuple[int, int] | None,
-    budgets: tuple[Any, ...] | None,
+    budgets: tuple[Any, ...],
     workers: int | None,
 ) -> "Recipe":
     """Options of the command line over the recipe; another list does not inherit root and class names."""
@@ -107,7 +107,7 @@ def _with_flags(
     section |= {key: value for key, value in (("root", root), ("classes", classes)) if value}
     section |= {} if workers is None else {"workers": workers}
     protocol: dict[str, Any] = {} if views is None else {"clips": views[0], "crops": views[1]}
-    protocol |= {} if budgets is None else {"budgets": budgets}
+    protocol |= {"budgets": budgets} if budgets else {}
     return recipe.model_copy(
         update={
             "data": recipe.data.model_copy(update=section),

@@ -65,7 +65,7 @@ def infer(
     one_video = bool(contact_sheet or tokens or overlay)
     if "-" not in inputs or one_video:
         paths = iter(_checked(list(paths), single=one_video))
-    model = load_model(checkpoint or default_checkpoint(), compressor).to(compute.device)
+    model = load_model(checkpoint or default_checkpoint(), compressor, chosen_budget).to(compute.device)
     options = InferOptions.for_model(model, views=views, topk=topk, decoder=decoder, window=span)
     tally = _Tally()
     with at_budget(model, chosen_budget):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from vidtok.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vidtok.config import Budget
     from vidtok.models.backbones import VideoModel
 
 Result = dict[str, Any]
@@ -130,8 +131,11 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
             sys.stderr.write("\r\033[K")
 
 
-def load_model(source: str, compressor: str | None) -> "VideoModel":
-    """Load a checkpoint; with ``compressor`` say on stderr what became of its weights. Raises as ``vidtok.load``."""
+def load_model(source: str, compressor: str | None, budget: "Budget | None" = None) -> "VideoModel":
+    """Load a checkpoint; with ``compressor`` say on stderr what became of its weights. Raises as ``vidtok.load``.
+
+    ``budget`` is that of the new compressor; without one the model keeps the budget it has.
+    """
     from vidtok.models.checkpoint import load
 
     model = load(source)
@@ -139,6 +143,6 @@ def load_model(source: str, compressor: str | None) -> "VideoModel":
         return model
     from vidtok.models.warmstart import compress_model
 
-    model, report = compress_model(model, compressor)
+    model, report = compress_model(model, compressor, budget=budget)
     note(report.table())
     return model

@@ -204,7 +204,7 @@ class Meter(L.Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
         values = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
-        text = "  ".join(f"{key} {value:.3f}" for key, value in sorted(values.items()))
+        text = "  ".join(f"{key} {value:.4g}" for key, value in sorted(values.items()))
         say(trainer, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {text}")
         self._restart_window()
         self._waiting_since = time.perf_counter()

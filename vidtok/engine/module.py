@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.utilities import dim_zero_cat
 
@@ -51,7 +51,7 @@ class ClassificationModule(L.LightningModule):
         self.is_compiled = False
         self.heads = model.forward_heads
         self.val_top = MetricCollection(_metrics(model), prefix="val/", postfix="@1x1")
-        self.val_loss = MeanMetric()
+        self.val_loss, self.val_unreadable = MeanMetric(), SumMetric()
         model.set_grad_checkpointing(config.grad_checkpointing)
 
     def compile_heads(self) -> None:
@@ -116,12 +116,14 @@ class ClassificationModule(L.LightningModule):
         keep = batch["valid"].bool()
         self.val_top.update(logits[keep], batch["label"][keep].long())
         self.val_loss.update(self._loss(logits[keep], batch["label"][keep]))
+        self.val_unreadable.update(sum(map(bool, batch["error"])))
 
     def on_validation_epoch_end(self) -> None:
         # compute() has joined the ranks already: the mean of equal values changes nothing
-        self.log_dict(self.val_top.compute() | {"val/loss": self.val_loss.compute()}, sync_dist=True)
-        self.val_top.reset()
-        self.val_loss.reset()
+        counts = {"val/loss": self.val_loss.compute(), "val/unreadable": self.val_unreadable.compute()}
+        self.log_dict(self.val_top.compute() | counts, sync_dist=True)
+        for metric in (self.val_top, self.val_loss, self.val_unreadable):
+            metric.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = build_optimizer(self.model, self.config)

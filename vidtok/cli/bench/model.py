@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vidtok.cli.output import note
+from vidtok.errors import ConfigError
 
 
 def model(
@@ -15,7 +16,9 @@ def model(
         list[str], typer.Argument(help="compressor:budget,key=value, such as evit:0.7 lookup:8x5x5,reuse=pre")
     ],
     frames: Annotated[int | None, typer.Option(min=1, help="frames per clip, for a model by name")] = None,
-    size: Annotated[int, typer.Option(min=1, help="side of the crop [pixels], for a model by name")] = 224,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="side of the crop [pixels], for a model by name; default: 224")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="clips per forward pass")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="timed passes of each model, taken in turn")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; with 1, processor time is measured")] = None,
@@ -37,7 +40,9 @@ def model(
     clip = None
     if not Path(source).exists() and not source.startswith("hf://"):
         family = from_tree(ModelConfig, {"backbone": source}).backbone
-        clip = from_tree(ClipConfig, {"frames": frames or family.default_frames, "size": size})
+        clip = from_tree(ClipConfig, {"frames": frames or family.default_frames, "size": size or 224})
+    elif frames or size:
+        raise ConfigError(f"--frames and --size are for a model by name; the checkpoint '{source}' has its own")
     rows = bench_models(
         source,
         chosen,
