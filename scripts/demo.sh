@@ -18,7 +18,7 @@ echo "== 3/4  testing on held-out clips, three token budgets of the same checkpo
 vidtok eval --run "$run"
 
 echo "== 4/4  labelling one clip" >&2
-clip="$(find "$out/motion/videos/test" -name '*.mp4' | sort | head -n 1)"
+clip="$(find "$out/motion/videos/test" -name '*.mp4' | sort | sed -n 1p)"
 vidtok infer "$clip" --checkpoint "$run" --topk 3 --contact-sheet "$out/sampled_frames.png"
 
 cat <<EOF
@@ -26,6 +26,7 @@ cat <<EOF
 checkpoint      $run/best.ckpt
 report          $run/eval/report.html
 pictures        $out/sampled_frames.png  $run/eval/confusion.png
-next            vidtok infer YOUR.mp4 --checkpoint $run
+next            source $VENV/bin/activate
+                vidtok infer YOUR.mp4 --checkpoint $run
                 vidtok train --config folder.yaml data.train=clips/train data.val=clips/val
 EOF

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 use_venv
 cd "$REPO"
 out="${1:-demo}"
-ordered="$(find "$out/runs/demo" -name metrics.json | sort | tail -n 1)"
+ordered="$(find "$out/runs/demo" -name metrics.json 2> /dev/null | sort | tail -n 1 || true)"
 [[ -n "$ordered" ]] || { echo "no evaluated demo run under $out/runs/demo: run scripts/demo.sh first" >&2; exit 3; }
 
 lists=(data.train="$out/motion/train.csv" data.val="$out/motion/val.csv" data.test="$out/motion/test.csv")

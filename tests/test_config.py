@@ -1,7 +1,17 @@
 import pytest
 
 from vidtok.config import LookupConfig, Recipe, ViViTFEConfig, format_budget, parse_budget
-from vidtok.configio import dump, find_recipe, list_recipes, load_recipe, merge, packaged_configs, parse_yaml, validate
+from vidtok.configio import (
+    differences,
+    dump,
+    find_recipe,
+    list_recipes,
+    load_recipe,
+    merge,
+    packaged_configs,
+    parse_yaml,
+    validate,
+)
 from vidtok.errors import ConfigError
 
 
@@ -50,6 +60,16 @@ def test_a_name_takes_further_keys_like_its_mapping(tmp_path):
     model = resolve(tmp_path, text, "model.compressor.budget=3x3", "model.backbone.depth=6").model
     assert model.compressor == LookupConfig(budget=(3, 3))
     assert model.backbone == ViViTFEConfig(size="s", depth=6)
+
+
+def test_a_backbones_name_replaces_the_sizes_that_were_there():
+    backbone = load_recipe("folder", ["model.backbone=vivit_fe_b_16x2"]).model.backbone
+    assert backbone == ViViTFEConfig() and backbone.shape == (768, 12, 12)
+
+
+def test_differences_are_the_leaves_that_differ():
+    one, two = {"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 1, "c": 3}, "e": None}
+    assert differences(one, two) == [("a.c", 2, 3), ("d", [1], None)]
 
 
 @pytest.mark.parametrize(

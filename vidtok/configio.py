@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from importlib import resources
 from pathlib import Path
@@ -99,16 +99,18 @@ def merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Merge ``extra`` over ``base``: mappings recursively, everything else replaced.
 
     A mapping whose ``kind`` changes replaces the old one: its other keys belong to another class. A
-    backbone or compressor given by name takes further keys like its mapping.
+    backbone or compressor given by name takes further keys like its mapping. A backbone's name says every
+    size, so it replaces what was there.
     """
     out = dict(base)
     for key, value in extra.items():
         old, new = (_SPELLED_OUT[key](item) if key in _SPELLED_OUT and isinstance(item, str) else item
                     for item in (out.get(key), value))  # fmt: skip
-        if isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind"):
-            out[key] = merge(old, new)
-        else:
-            out[key] = value
+        is_whole = key == "backbone" and isinstance(value, str)
+        same_kind = (
+            isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind")
+        )
+        out[key] = merge(old, new) if same_kind and not is_whole else value
     return out
 
 
@@ -185,6 +187,21 @@ def _owner(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
 def _nearest(name: str, known: list[str]) -> str:
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def differences(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(dotted key, value in one, value in two) of every key in which two dumped recipes differ; None where absent."""
+    first, second = dict(_leaves(one)), dict(_leaves(two))
+    keys = sorted(first.keys() | second.keys())
+    return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def dump(config: BaseModel) -> str:

@@ -11,6 +11,7 @@ import yaml
 
 from tests.cli.run import exit_code, vidtok
 from tests.engine.motion import write_recipe
+from vidtok.cli import doctor
 from vidtok.models.build import create_model
 from vidtok.models.checkpoint import load
 
@@ -67,6 +68,12 @@ def test_a_device_that_is_not_there_exits_with_5_and_a_loss_that_diverges_with_6
         assert done.returncode == 5 and "torch sees no GPU" in done.stderr
     done = vidtok(tmp_path, "train", "--config", recipe, "train.lr=1e30", "train.optimizer=sgd", "train.clip_grad=null")
     assert done.returncode == 6 and done.stderr.splitlines()[-1].startswith("error: loss is ")
+
+
+def test_a_dry_run_names_no_folder_on_stdout_because_it_makes_none(run, tmp_path, motion_set, capsys):
+    assert run("train", "--config", str(write_recipe(tmp_path, motion_set)), "--dry-run") == 0
+    out, err = capsys.readouterr()
+    assert out == "" and err.endswith("dry run: nothing was written\n")
 
 
 def test_two_processes_train_together_and_write_one_run_folder(tmp_path, motion_set):
@@ -129,6 +136,14 @@ def test_config_explain_knows_keys_by_path_and_by_name(run, capsys):
     assert "linear warm-up [epochs]\n  default: 2.5" in capsys.readouterr().out
     assert run("config", "explain", "reuse") == 0
     assert "model.compressor.reuse" in capsys.readouterr().out
+    assert run("config", "explain", "model.compressor.budget") == 0
+    shown = capsys.readouterr().out
+    assert (
+        "default: (5, 5)" in shown
+        and "of: lookup\n" in shown
+        and "default: 0.7" in shown
+        and "of: evit, random" in shown
+    )
     assert run("config", "explain", "train.warmup_epoch") == 2
     assert "did you mean 'warmup_epochs'" in capsys.readouterr().err
 
@@ -146,6 +161,8 @@ def test_models_prints_the_published_counts(run, capsys):
         165.06, rel=1e-3
     )
     assert run("models", "--compressor", "lokup") == 2
+    assert run("models", "vivit_fdp*", "--compressor", "evit") == 2
+    assert "no model matches 'vivit_fdp*' with compressor 'evit'" in capsys.readouterr().err
 
 
 def test_doctor_reports_what_works_as_one_json_document(run, capsys):
@@ -153,6 +170,14 @@ def test_doctor_reports_what_works_as_one_json_document(run, capsys):
     found = json.loads(capsys.readouterr().out)
     checks = {check["name"]: check["works"] for check in found["checks"]}
     assert found["schema"] == "vidtok.doctor/1" and checks["torch"] and checks["av"] and checks["recipes"]
+
+
+def test_doctor_knows_a_package_that_another_distribution_brings(tmp_path, monkeypatch):
+    (tmp_path / "forked.py").write_text("__version__ = '3.4'")
+    (tmp_path / "mute.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert doctor._package("forked") == doctor.Check("forked", True, "3.4")
+    assert doctor._package("mute") == doctor.Check("mute", False, "does not import: ImportError")
 
 
 def test_data_synthetic_writes_a_set_and_refuses_to_mix_two(run, tmp_path, capsys):

@@ -120,6 +120,9 @@ def test_wrong_usage_of_the_real_command_exits_with_2_before_the_checkpoint_is_r
         (["videos/a.mp4", "--budget", "9x9"], "9x9"),
         (["videos/a.mp4", "--decoder", "vlc"], "pyav"),
         (["videos", "--overlay", "o.mp4"], "one video"),
+        (["videos/a.mp4", "--overlay", "o.avi"], "--overlay 'o.avi' must end with .mp4 or .mkv"),
+        (["videos/a.mp4", "--contact-sheet", "sheet.jpg"], "must end with .png"),
+        (["videos/a.mp4", "--tokens", "t.gif"], "must end with .png or .mp4"),
         (["videos/a.mp4", "--no-such-option"], "No such option"),
     ],
 )

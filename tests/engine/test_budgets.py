@@ -41,5 +41,5 @@ def test_a_falling_rate_needs_a_keep_rate_and_no_other_schedule(compressor, trai
 
 
 def test_a_budget_that_does_not_fit_stops_before_the_first_step():
-    with pytest.raises(ConfigError, match="evit budget '5x5' must be a keep rate"):
+    with pytest.raises(ConfigError, match=r"train\.budget_set: evit budget '5x5' must be a keep rate"):
         schedule("evit", budget_set=["5x5"])

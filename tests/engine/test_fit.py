@@ -112,6 +112,19 @@ def test_a_dry_run_writes_nothing(tmp_path, motion_set, capsys):
     assert "48 train (0 missing), 6 val, 12 classes" in capsys.readouterr().err
 
 
+def test_a_run_that_ends_before_its_first_validation_says_so(tmp_path, motion_set, capsys):
+    fit(make_recipe(tmp_path, motion_set, "train.val_every=2"), dry_run=True)
+    assert "warning" not in capsys.readouterr().err
+    fit(make_recipe(tmp_path, motion_set, "train.val_every=3"), dry_run=True)
+    assert "ends before its first validation, after 3 epochs of 6 steps" in capsys.readouterr().err
+
+
+def test_test_budgets_that_do_not_fit_stop_before_training_not_after_it(tmp_path, motion_set):
+    with pytest.raises(ConfigError, match=r"eval\.budgets: compressor 'none' has no budget"):
+        fit(make_recipe(tmp_path, motion_set, "model.compressor=none", "train.budget_set=[]", "eval.budgets=[2x2]"))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_accumulation_reaches_the_effective_batch_or_is_refused(tmp_path, motion_set):
     assert accumulation(make_recipe(tmp_path, motion_set, "train.effective_batch=24")) == 3
     with pytest.raises(ConfigError, match="effective_batch 20 is not a multiple of the 8 clips"):
@@ -129,6 +142,16 @@ def test_fine_tuning_keeps_the_body_and_renews_heads_of_other_classes(finished, 
     )
     with pytest.raises(WeightsError, match="weights do not fit the model: encoder.blocks"):
         fit(make_recipe(tmp_path, motion_set, overrides[0], "model.backbone.depth=3"))
+
+
+def test_resuming_another_recipe_says_what_differs(finished, capsys):
+    recipe, run = finished
+    other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"log_every": 3})})
+    fit(other, resume=str(run), dry_run=True)
+    fit(recipe, resume=str(run), dry_run=True)
+    assert capsys.readouterr().err.count("warning: ") == 1
+    fit(other, resume=str(run), dry_run=True)
+    assert "warning: train.log_every is 3 now; the run was begun with 1\n" in capsys.readouterr().err
 
 
 def test_resume_without_a_run_says_so(tmp_path, motion_set):

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from vidtok.config import Recipe
-from vidtok.configio import list_recipes, load_recipe, validate
+from vidtok.configio import differences, list_recipes, load_recipe, validate
 from vidtok.errors import ConfigError
 
 app = typer.Typer(help="Recipes: show, explain, diff, list.", no_args_is_help=True)
@@ -42,12 +42,17 @@ def _inline(value: Any) -> str:
 
 @app.command()
 def explain(key: Annotated[str, typer.Argument(help="dotted key, such as train.lr")]) -> None:
-    """Say what a key means, its default and its type."""
-    for path, name, field in _fields(Recipe):
-        if path == key or name == key:
-            kind = getattr(field.annotation, "__name__", str(field.annotation)).replace("typing.", "")
-            print(f"{path}: {field.description}\n  default: {field.get_default()}\n  type: {kind}")
-            return
+    """Say what a key means, its default and its type, for every kind of backbone or compressor that has it."""
+    found: dict[str, list[str]] = {}
+    for path, kind, field in _fields(Recipe):
+        if key in (path, path.rpartition(".")[2]):
+            type_name = getattr(field.annotation, "__name__", str(field.annotation)).replace("typing.", "")
+            text = f"{path}: {field.description}\n  default: {field.get_default()}\n  type: {type_name}"
+            found.setdefault(text, []).append(kind)
+    for text, kinds in found.items():
+        print(text + (f"\n  of: {', '.join(kinds)}" if all(kinds) else ""))
+    if found:
+        return
     validate({key.split(".")[0]: _nested(key.split(".")[1:])})
     raise ConfigError(f"no key '{key}'; `vidtok config show` lists all")
 
@@ -57,12 +62,13 @@ def _nested(parts: list[str]) -> Any:
 
 
 def _fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
-    """(dotted path, last name, field) of every leaf, through unions too."""
+    """(dotted path, kind of its section or nothing, field) of every leaf, through unions too."""
+    own_kind = schema.model_fields["kind"].default if "kind" in schema.model_fields else ""
     for name, field in schema.model_fields.items():
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
         sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not sections:
-            yield f"{prefix}{name}", name, field
+            yield f"{prefix}{name}", own_kind, field
         for section in sections:
             yield from _fields(section, f"{prefix}{name}.")
 
@@ -70,18 +76,9 @@ def _fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 @app.command()
 def diff(first: str, second: str) -> None:
     """Print the keys in which two recipes differ."""
-    one, two = (dict(_leaves(load_recipe(name).model_dump(mode="json"))) for name in (first, second))
-    for key in sorted(one.keys() | two.keys()):
-        if one.get(key) != two.get(key) and key != "name":
-            print(f"{key}: {one.get(key, '-')} -> {two.get(key, '-')}")
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    one, two = (load_recipe(name).model_dump(mode="json", exclude={"name"}) for name in (first, second))
+    for key, before, after in differences(one, two):
+        print(f"{key}: {_inline(before)} -> {_inline(after)}")
 
 
 @app.command("list")

@@ -48,12 +48,16 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON 
 
 def _package(name: str, *, required: bool = False) -> Check:
     try:
-        importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError:
         return Check(name, False, f"not installed; pip install {name}", required)
     except (ImportError, OSError, RuntimeError) as error:
-        return Check(name, False, f"does not import: {str(error).splitlines()[0]}", required)
-    return Check(name, True, importlib.metadata.version(name), required)
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        return Check(name, False, f"does not import: {cause}", required)
+    try:
+        return Check(name, True, importlib.metadata.version(name), required)
+    except importlib.metadata.PackageNotFoundError:  # a fork under another name, such as decord2 for decord
+        return Check(name, True, getattr(module, "__version__", "version unknown"), required)
 
 
 def _devices() -> list[Check]:

@@ -26,9 +26,13 @@ def evaluate(
     data: Annotated[Text, typer.Option(help="list or folder to test on, instead of the recipe's data.test")] = None,
     root: Annotated[Text, typer.Option(help="folder that the paths of the list are relative to")] = None,
     classes: Annotated[Text, typer.Option(help="text file, one class name a line")] = None,
-    views: Annotated[Text, typer.Option(help="clips x crops, such as 4x3; default: the checkpoint's")] = None,
+    views: Annotated[
+        Text, typer.Option(help="clips x crops, such as 4x3; default: the recipe's or the checkpoint's")
+    ] = None,
     compressor: Annotated[Text, typer.Option(help="compressor to give a dense checkpoint, such as evit")] = None,
-    budgets: Annotated[Text, typer.Option(help="token budgets, such as 2x2,4x4; default: the checkpoint's own")] = None,
+    budgets: Annotated[
+        Text, typer.Option(help="token budgets, such as 2x2,4x4; default: the recipe's, else the checkpoint's own")
+    ] = None,
     min_top1: Annotated[
         float | None, typer.Option("--min-top1", min=0, max=1, help="exit with 7 when top-1 is below this share")
     ] = None,

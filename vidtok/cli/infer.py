@@ -19,6 +19,7 @@ Text = str | None
 Result = dict[str, Any]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0}
+_ENDINGS = {"--contact-sheet": (".png",), "--tokens": (".png", ".mp4"), "--overlay": (".mp4", ".mkv")}
 
 
 def infer(
@@ -52,6 +53,7 @@ def infer(
     """
     write = find_writer(form)
     span = _parse_window(window, stride)
+    _check_endings({"--contact-sheet": contact_sheet, "--tokens": tokens, "--overlay": overlay})
     from vidtok.config import DataConfig, from_tree, parse_budget
     from vidtok.engine.infer import InferOptions, default_checkpoint, expand_inputs, infer_videos
     from vidtok.engine.predict import at_budget, choose_compute, parse_views
@@ -96,6 +98,13 @@ def _parse_seconds(option: str, text: str) -> float:
     if match is None or float(match[1]) == 0:
         raise ConfigError(f"{option} '{text}' is not a length of time like 2s, 500ms or 1.5")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def _check_endings(outputs: dict[str, Text]) -> None:
+    """A picture that cannot be written must not be found out after the work. Raises ConfigError."""
+    for option, file in outputs.items():
+        if file and not file.lower().endswith(_ENDINGS[option]):
+            raise ConfigError(f"{option} '{file}' must end with {' or '.join(_ENDINGS[option])}")
 
 
 def _checked(paths: list[str], *, single: bool) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vidtok.config import format_budget
+from vidtok.errors import ConfigError
 
 
 def models(
@@ -21,6 +22,8 @@ def models(
         print(markdown_table())
         return
     rows = [] if support else _rows(pattern, compressor)
+    if not rows and not support:
+        raise ConfigError(f"no model matches '{pattern}' with compressor '{compressor}'; `vidtok models` lists all")
     if as_json:
         print(json.dumps({"schema": "vidtok.models/1", "models": rows, "support": support_rows()}, indent=2))
         return

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from vidtok.cli.output import note
+
 Overrides = Annotated[list[str] | None, typer.Argument(help="overrides such as train.lr=3e-4", show_default=False)]
 
 
@@ -21,4 +23,8 @@ def train(
     recipe = load_recipe(config, overrides or [])
     from vidtok.engine.fit import fit
 
-    print(fit(recipe, resume=resume, dry_run=dry_run))
+    folder = fit(recipe, resume=resume, dry_run=dry_run)
+    if dry_run:
+        note("dry run: nothing was written")
+    else:
+        print(folder)

@@ -17,4 +17,6 @@ class ModelConfig(Section):
         NoneConfig(), description="name (lookup) or mapping with kind"
     )
     num_classes: int | None = Field(None, ge=1, description="number of classes; empty: counted from the data")
-    pretrained: str | None = Field(None, description="checkpoint to start from: path of a .ckpt or folder")
+    pretrained: str | None = Field(
+        None, description="checkpoint to start from, ours or public: a file, a folder or hf://org/name"
+    )

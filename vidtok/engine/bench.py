@@ -179,7 +179,7 @@ def _time(
     clock: str,
     on_round: Callable[[int], None] | None,
 ) -> tuple[list[list[float]], list[float | None]]:
-    """(seconds of every round, peak memory [MB]) of each model. Models that wait are kept off the GPU."""
+    """(seconds of every round, peak memory [MB]) of each model; all of them stay on the device."""
     clip = models[0].preprocessing
     views = torch.randn(batch, 3, clip.frames, clip.size, clip.size, device=compute.device)
     times: list[list[float]] = [[] for _ in models]

@@ -1,6 +1,7 @@
 """Which token budget each training step has: a draw (elastic training) or EViT's falling keep rate."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,10 +37,7 @@ class BudgetSchedule:
                 "train.shrink_start_epoch and shrink_epochs need a compressor with a keep rate (evit, random, merge) "
                 f"and no train.budget_set; the budget is {format_budget(self.target)}"
             )
-        for budget in self._set:  # a wrong one must stop the run before its first step
-            model.set_budget(budget)
-        if self.target is not None:
-            model.set_budget(self.target)
+        check_budgets(model, self._set, key="train.budget_set")
 
     @property
     def num_graphs(self) -> int:
@@ -58,6 +56,22 @@ class BudgetSchedule:
             return rate
         rung = (1 - self.target) / (RUNGS - 1)
         return min(self.target + math.ceil((rate - self.target) / rung - 1e-9) * rung, 1.0)
+
+
+def check_budgets(model: VideoModel, budgets: Sequence[Budget], *, key: str) -> None:
+    """Try budgets, so that a wrong one stops a run before its first step; the model's own is put back.
+
+    Raises:
+        ConfigError: a budget that the model does not take, with the ``key`` of the recipe that holds it.
+    """
+    own = model.budget
+    for budget in budgets:
+        try:
+            model.set_budget(budget)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from None
+    if own is not None:
+        model.set_budget(own)
 
 
 def keep_rate(step: int, *, target: float, start: float, length: float) -> float:

@@ -23,6 +23,15 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 MONITORS = ("val/top1@1x1", "val/map@1x1")
 
 
+def is_step_end(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether an optimiser step ended with this batch, so that no gradient is under way.
+
+    The last batch of an epoch ends one, also in an epoch that is shorter than what a step accumulates.
+    """
+    done = batch_idx + 1
+    return done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches
+
+
 class Checkpoints(L.Callback):
     """``last.ckpt`` every so many steps and after each validation, ``best.ckpt`` when top-1 (or mAP) rises.
 
@@ -43,8 +52,7 @@ class Checkpoints(L.Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if stepped and trainer.global_step % self.every_steps == 0:
+        if is_step_end(trainer, batch_idx) and trainer.global_step % self.every_steps == 0:
             self.save(trainer, LAST)
 
     def on_validation_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
@@ -64,10 +72,14 @@ class Checkpoints(L.Callback):
 
 
 class StopOnSignal(L.Callback):
-    """On Ctrl-C or SIGTERM: finish the step, write ``last.ckpt``, raise Interrupted. A second one stops at once."""
+    """On Ctrl-C or SIGTERM: finish the step, write ``last.ckpt``, raise Interrupted.
+
+    Before the first step, and on a second signal, Interrupted is raised at once and nothing is written.
+    """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
+        self.is_training = False
         self.received: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -75,18 +87,23 @@ class StopOnSignal(L.Callback):
         for signum in (signal.SIGINT, signal.SIGTERM):
             self._previous[signum] = signal.signal(signum, self._note)
 
+    def on_train_start(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
+        self.is_training = True
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
+        if self.received is not None or not self.is_training:
+            raise Interrupted("stopped at once, without a new checkpoint")
         self.received = signum
         print("interrupted: finishing this step and writing a checkpoint ...", file=sys.stderr, flush=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.received is not None:
+        if self.received is not None and is_step_end(trainer, batch_idx):
             path = self.checkpoints.save(trainer, LAST)
-            raise Interrupted(f"interrupted at step {trainer.global_step}; continue with --resume {path}")
+            raise Interrupted(
+                f"interrupted at step {trainer.global_step}; continue with the same command and --resume {path}"
+            )
 
     def teardown(self, trainer: Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for signum, handler in self._previous.items():
@@ -146,7 +163,8 @@ def data_advice(waits: Sequence[float]) -> str | None:
 class Meter(L.Callback):
     """Measures speed and how long the device waited for data, logs both, and shows progress on stderr.
 
-    A bar on a terminal, one line every ``every_steps`` elsewhere. Says what to do when it is the data that is slow.
+    A bar on a terminal; elsewhere a line every ``every_steps`` and at the end. Says what to do when it is the data that
+    is slow.
     """
 
     def __init__(self, *, every_steps: int, total_steps: int, clips_per_batch: int) -> None:
@@ -173,10 +191,10 @@ class Meter(L.Callback):
         self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._batches += 1
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step)
-        if stepped and trainer.global_step % self.every_steps == 0:
+        is_due = trainer.global_step % self.every_steps == 0 or trainer.global_step == self.total_steps
+        if is_step_end(trainer, batch_idx) and is_due:
             self._report(trainer, pl_module, float(outputs["loss"]))
         self._waiting_since = time.perf_counter()
 
@@ -188,7 +206,8 @@ class Meter(L.Callback):
         pl_module.log_dict({f"train/{key}": value for key, value in values.items()})
         left = (self.total_steps - trainer.global_step) * seconds / max(self._batches, 1)
         memory = f"  {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
-        text = f"loss {loss:.3f}  lr {lr:.2e}  {speed:.1f} clips/s  data wait {100 * values['data_wait']:.0f} %{memory}"
+        rate = f"{speed:.1f}" if speed >= 1 else f"{speed:.3f}"
+        text = f"loss {loss:.3f}  lr {lr:.2e}  {rate} clips/s  data wait {100 * values['data_wait']:.0f} %{memory}"
         if self.bar is not None:
             self.bar.update(self.task, description=text)
         else:
@@ -198,9 +217,6 @@ class Meter(L.Callback):
         if advice := data_advice(self._waits):
             say(trainer, advice)
         self._restart_window()
-
-    def on_validation_start(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
-        self._validation_start = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
         values = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}

@@ -16,19 +16,21 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vidtok import __version__
 from vidtok.config import Recipe, format_budget
-from vidtok.configio import dump
+from vidtok.configio import differences, dump, parse_yaml
 from vidtok.data.datamodule import ClipDataModule
+from vidtok.engine.budgets import check_budgets
 from vidtok.engine.callbacks import LAST, Checkpoints, FailureBudget, Meter, StopOnDivergence, StopOnSignal
 from vidtok.engine.module import ClassificationModule
 from vidtok.engine.predict import Compute, choose_compute
 from vidtok.engine.receipt import device_name, fingerprint, receipt
 from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
-from vidtok.models.backbones import VideoModel
+from vidtok.models.backbones import TokenCount, VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.checkpoint import read_ckpt
 from vidtok.models.pretrained.start import start_from
 from vidtok.models.profile import count_gmacs, count_params
 
+CONFIG_FILE = "config.yaml"
 RUN_FOLDER = "VIDTOK_RUN_FOLDER"
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -54,6 +56,8 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
         raise EnvironmentFault(f"run.devices is {recipe.run.devices}, but there are {torch.cuda.device_count()} GPUs")
     checkpoint = find_checkpoint(recipe, resume) if resume else None
     folder = checkpoint.parent if checkpoint else _new_folder(recipe)
+    if checkpoint and rank_zero_only.rank == 0:
+        _warn_of_changes(recipe, folder)
     accumulate = accumulation(recipe)
     data = ClipDataModule(recipe, run_folder=folder, accumulate=accumulate, progress=_say_decoded)
     torch.manual_seed(recipe.run.seed)
@@ -67,6 +71,16 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
     trainer = _make_trainer(recipe, data, module, compute, folder, checkpoint)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
+
+
+def _warn_of_changes(recipe: Recipe, folder: Path) -> None:
+    """Say which keys differ from those that a run was begun with: it then does not go on as it would have."""
+    begun = folder / CONFIG_FILE
+    if not begun.is_file():
+        return
+    before = parse_yaml(begun.read_text(encoding="utf-8"), str(begun))
+    for key, was, now in differences(before, recipe.model_dump(mode="json")):
+        print(f"warning: {key} is {now} now; the run was begun with {was}", file=sys.stderr)
 
 
 def accumulation(recipe: Recipe) -> int:
@@ -101,6 +115,7 @@ def _make_module(recipe: Recipe, data: ClipDataModule, accumulate: int) -> Class
     steps_per_epoch = -(-data.batches_per_epoch(run.devices * run.nodes) // accumulate)
     total = min(train.epochs * steps_per_epoch, train.max_steps or sys.maxsize)
     model = make_model(recipe, data)
+    check_budgets(model, recipe.eval.budgets, key="eval.budgets")
     module = ClassificationModule(
         model,
         train,
@@ -175,7 +190,7 @@ def _rows_until(file: Path, step: int) -> list[dict[str, float]]:
 def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder: Path) -> None:
     """``config.yaml`` and ``receipt.json``, before the first step."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(dump(recipe), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(dump(recipe), encoding="utf-8")
     val = fingerprint(data.val_manifest) if data.val_manifest else None
     facts = receipt(
         compute=compute, seed=recipe.run.seed, data=data.train_manifest, val=val, decoder=recipe.data.decoder
@@ -192,16 +207,28 @@ def _start_block(
     val = f", {len(data.val_manifest.items)} val" if data.val_manifest else ", no validation list"
     budgets = ", ".join(map(format_budget, train.budget_set)) or format_budget(model.budget)
     params, gmacs, counts = count_params(model) / 1e6, count_gmacs(model), model.token_counts
+    tokens = f"{_tokens(counts[0])} .. {_tokens(counts[-1])}"
     missing = len(data.train_manifest.missing)
     print(
         f"vidtok {__version__}, torch {torch.__version__}, {device_name(compute.device)}, {compute.precision}\n"
         f"model   {recipe.model.backbone.kind} + {recipe.model.compressor.kind}, {params:.2f} M params, "
-        f"{gmacs:.2f} GMACs per view, budget {budgets}, tokens per layer {counts[0]} .. {counts[-1]}\n"
+        f"{gmacs:.2f} GMACs per view, budget {budgets}, tokens per layer {tokens}\n"
         f"data    {len(data.train_manifest.items)} train ({missing} missing){val}, {data.num_classes} classes\n"
         f"steps   {module.total_steps} of {effective} clips, {train.optimizer} at lr {train.lr:g}\n"
         f"run     {folder}",
         file=sys.stderr,
     )
+    if data.val_manifest and module.total_steps < train.val_every * module.steps_per_epoch:
+        print(
+            f"warning: the run ends before its first validation, after {train.val_every} epochs of "
+            f"{module.steps_per_epoch} steps; lower train.val_every",
+            file=sys.stderr,
+        )
+
+
+def _tokens(count: TokenCount) -> str:
+    """``784``; ``128 + 392`` for compressed and lookup tokens."""
+    return str(count) if isinstance(count, int) else " + ".join(map(str, count))
 
 
 def _say_decoded(done: int, total: int) -> None:

@@ -122,6 +122,8 @@ def _budgets(found: Row) -> str:
     }
     if "pair_top1" not in found:
         del columns["within pairs"]
+    if found["classes"] <= 5:
+        del columns["top-5"]
     table = _table(list(columns), [[cell(row) for cell in columns.values()] for row in rows], numbers_from=1)
     chart = _picture(budget_chart(rows), "top-1 against GMACs") if len(rows) > 1 else ""
     return table + chart

@@ -17,7 +17,7 @@ import vidtok
 from vidtok.data.manifest import Manifest
 from vidtok.engine.predict import Compute
 
-_PACKAGES = ("torch", "av", "decord", "numpy")
+_PACKAGES = ("torch", "lightning", "av", "decord", "torchcodec", "numpy")
 _GIT_SECONDS = 10
 
 
