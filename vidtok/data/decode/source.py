@@ -172,7 +172,7 @@ def _check_file(path: str) -> None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise DecodeError(f"{path}: no such file; check the path, and `data.root` for listed files") from None
+        raise DecodeError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise DecodeError(f"{path}: cannot be opened ({error.strerror}); check the path and its permissions") from None
     if not stat.S_ISREG(status.st_mode):
