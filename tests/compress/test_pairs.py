@@ -189,6 +189,7 @@ def test_a_budget_set_in_inference_mode_can_be_trained_afterwards(case: str):
     with torch.inference_mode():
         model.set_budget(CASES[case][1][1])
     model.train().forward_heads(tiny_clip(size=SIZE)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.needs_cuda
