@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vidtok.data.segment import Segment
 from vidtok.errors import DataError
 
 _LISTS = files("vidtok.data") / "label_lists"
@@ -31,6 +32,8 @@ class Row:
     """Class indices or names, one unless the list is multi-label; None when the list does not tell."""
     group: str | None = None
     """Column ``group``: clips of one group belong in one split."""
+    segment: Segment | None = None
+    """The part of the video that the row means; None: all of it."""
 
 
 def read_text(path: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidtok.data.labels import Row
+from vidtok.data.segment import Segment
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ps", ".ts", ".mts", ".m2ts"}
@@ -19,6 +20,8 @@ class Item:
     path: str
     label: int | tuple[int, ...] | None
     """Class index; all indices of a multi-label clip, which may be none; None where it is not known."""
+    segment: Segment | None = None
+    """The part of the video that is meant; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True)
