@@ -1,6 +1,19 @@
+import itertools
+
 import pytest
 
-from vidtok.config import LookupConfig, Recipe, ViViTFEConfig, format_budget, parse_budget
+import vidtok
+from vidtok.config import (
+    EViTConfig,
+    LookupConfig,
+    ModelConfig,
+    Recipe,
+    SemanticConfig,
+    ViViTFEConfig,
+    format_budget,
+    from_tree,
+    parse_budget,
+)
 from vidtok.configio import (
     differences,
     dump,
@@ -136,3 +149,122 @@ def test_every_key_has_a_description():
 
     assert [path for path, description in leaves(Recipe) if not description] == []
     assert validate({}) == Recipe()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model.compressor.kind=evit", "model.compressor.budget=0.5", "train.budget_set=[0.5, 0.7]"),
+        ("model.compressor=evit", "model.compressor.budget=0.5", "train.budget_set=[0.5, 0.7]"),
+    ],
+)
+def test_the_order_of_overrides_does_not_matter(overrides):
+    recipes = [load_recipe("demo", order) for order in itertools.permutations(overrides)]
+    assert all(recipe == recipes[0] for recipe in recipes)
+    assert recipes[0].model.compressor == EViTConfig(budget=0.5)
+    assert recipes[0].train.budget_set == (0.5, 0.7)
+
+
+def test_a_backbone_named_after_its_settings_still_takes_them():
+    overrides = ("model.backbone.depth=3", "model.backbone=vivit_fe_b_16x2")
+    assert load_recipe("demo", overrides).model.backbone == ViViTFEConfig(depth=3)
+
+
+def test_another_compressor_leaves_the_budgets_of_the_old_one_behind(tmp_path):
+    recipe = load_recipe("demo", ["model.compressor=evit"])
+    assert (recipe.train.budget_set, recipe.eval.budgets) == ((), ())
+    assert recipe.train.epochs == load_recipe("demo").train.epochs
+    text = "include: compress/lookup\nmodel: {compressor: evit}\neval: {budgets: [0.7]}"
+    assert resolve(tmp_path, text).eval.budgets == (0.7,)
+    assert load_recipe("demo", ["model.compressor=lookup"]).eval.budgets == load_recipe("demo").eval.budgets
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", 10), ("08", 8), ("1e3", 1000), ("-0", 0)],
+)
+def test_numbers_are_decimal_whatever_they_begin_with(text, value, tmp_path):
+    assert load_recipe("demo", [f"run.seed={text}"]).run.seed == value
+    assert resolve(tmp_path, f"run: {{seed: {text}}}").run.seed == value
+
+
+@pytest.mark.parametrize(
+    "path", ["2024", "1.50", "007", "no", "/x/a #1/b.csv", "a: b", "[x]", "2024-01-01", "0x10", "*.mp4"]
+)
+def test_a_path_on_the_command_line_stands_for_itself(path):
+    assert load_recipe("demo", [f"data.train={path}"]).data.train == path
+
+
+@pytest.mark.parametrize("text", ["", "~", "null"])
+def test_nothing_unsets_a_path(text):
+    assert load_recipe("demo", [f"data.val={text}"]).data.val is None
+
+
+def test_quotes_around_a_path_are_not_part_of_it():
+    assert load_recipe("demo", ["data.train='a b'"]).data.train == "a b"
+
+
+def test_a_folder_named_by_a_number_may_stand_in_a_recipe(tmp_path):
+    assert resolve(tmp_path, "data: {train: 2024}\nname: 7").data.train == "2024"
+
+
+def test_the_home_folder_is_filled_in(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = resolve(tmp_path, "data: {train: ~/clips}\nmodel: {pretrained: ~/w.pt}", "run.output_dir=~/runs")
+    found = (recipe.data.train, recipe.model.pretrained, recipe.run.output_dir)
+    assert found == (f"{tmp_path}/clips", f"{tmp_path}/w.pt", f"{tmp_path}/runs")
+
+
+@pytest.mark.parametrize("key", ["train.lr", "train.weight_decay", "augment.mixup", "model.backbone.mlp_ratio"])
+@pytest.mark.parametrize("value", [".nan", ".inf", "1e999"])
+def test_numbers_are_finite(key, value):
+    with pytest.raises(ConfigError, match=rf"{key}: Input should be a finite number"):
+        load_recipe("demo", [f"{key}={value}"])
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_one_line():
+    with pytest.raises(ConfigError, match=r"run.seed: ") as caught:
+        load_recipe("demo", [f"run.seed={'9' * 5000}"])
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "''"])
+def test_the_name_of_a_run_is_a_folders_name(name):
+    with pytest.raises(ConfigError, match="name: must be the name of a folder"):
+        load_recipe("demo", [f"name={name}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"compressor": "lokup"}, r"compressor: unknown kind 'lokup' \(did you mean 'lookup'\?\)"),
+        ({"compressor": {"kind": "evit", "bugdet": 1}}, r"unknown key 'compressor.bugdet' \(did you mean 'budget'\?\)"),
+        ({"backbone": {"kind": "vivit", "dept": 3}}, r"unknown key 'backbone.dept' \(did you mean 'depth'\?\)"),
+        ({"backbone": "vit_q_16"}, r"backbone: backbone 'vit_q_16' is not a name like"),
+        ({"compressor": {"kind": "semantic", "centres": "8x4x4"}}, r"compressor.centres: must be a lattice h x w"),
+        ({"compressor": {"kind": "lookup", "budget": 4}}, r"compressor.budget: must be a grid like 5x5 .* \(got 4\)"),
+    ],
+)
+def test_calls_from_python_get_the_same_explanation_as_recipes(arguments, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        from_tree(ModelConfig, arguments)
+
+
+def test_two_run_folders_can_be_compared(tmp_path):
+    for name, overrides in (("one", []), ("two", ["train.lr=1"])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(dump(load_recipe("demo", overrides)))
+    one, two = (load_recipe(str(tmp_path / name)).model_dump(mode="json") for name in ("one", "two"))
+    assert [key for key, *_ in differences(one, two)] == ["train.lr"]
+
+
+def test_global_centres_stand_at_the_lattice_that_is_built_and_stay_there():
+    assert SemanticConfig(budget="6x6").centres == (6, 6)
+    built = vidtok.create_model("vit_ti_16", compressor="semantic", budget="2x2", num_classes=2, image_size=64)
+    assert built.config.compressor.centres == (2, 2)
+    built.set_budget((4, 4))
+    assert built.config.compressor.centres == (2, 2)
+
+
+def test_semantic_tokens_are_evaluated_at_the_lattice_that_they_were_trained_at():
+    assert load_recipe(str(packaged_configs() / "compress" / "semantic.yaml")).eval.budgets == ()

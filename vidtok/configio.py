@@ -1,24 +1,25 @@
 """Recipes: YAML in, validated frozen config out. Imports no torch."""
 
-import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from vidtok.config import Recipe, parse_backbone, parse_compressor
-from vidtok.errors import ConfigError
+from vidtok.config import Recipe, from_tree, parse_backbone, parse_compressor
+from vidtok.config.explain import takes_text
+from vidtok.errors import ConfigError, did_you_mean
 
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars: only true and false are booleans and 3e-4 is a number.
 
-    PyYAML follows YAML 1.1, where ``no`` is a boolean and ``3e-4`` a string.
+    PyYAML follows YAML 1.1, where ``no`` is a boolean, ``3e-4`` a string and ``010`` eight. What has a leading zero is
+    text here, such as the name of a folder; a setting that wants a number reads it as a decimal one.
     """
 
 
@@ -27,7 +28,7 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), "-+0123456789")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]{0,99})$"), "-+0123456789")
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
@@ -35,6 +36,10 @@ _Loader.add_implicit_resolver(
     ),
     "-+0123456789.",
 )
+
+
+CONFIG_FILE = "config.yaml"
+"""The resolved recipe in a run folder."""
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -57,24 +62,37 @@ def list_recipes() -> list[str]:
 
 
 def find_recipe(name: str) -> Path:
-    """Find ``--config NAME``: a path, else the packaged recipe of that name. Raises ConfigError."""
+    """Find ``--config NAME``: a path or a run folder, else the packaged recipe of that name. Raises ConfigError."""
     file_name = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
-    for path in (Path(name), Path(file_name), packaged_configs() / file_name):
+    for path in (Path(name), Path(file_name), Path(name) / CONFIG_FILE, packaged_configs() / file_name):
         if path.is_file():
             return path
-    near = _nearest(Path(file_name).name, list_recipes())
+    near = did_you_mean(Path(file_name).name, list_recipes())
     raise ConfigError(f"recipe '{name}' not found{near}; packaged recipes: {', '.join(list_recipes())}")
 
 
-def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Resolve a recipe: its includes left to right, its own keys, then ``a.b=c`` overrides.
 
     Raises:
         ConfigError: absent file, unknown key (with the nearest valid one), wrong value, bad override.
     """
     path = find_recipe(name)
-    merged = merge({"name": path.stem}, read_tree(path))
-    return validate(reduce(merge, map(parse_override, overrides), merged))
+    return validate(override({"name": path.stem} | read_tree(path), overrides))
+
+
+def override(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A recipe's tree with ``a.b=c`` overrides, whose order does not matter: what holds others comes before them.
+
+    Of two values for the same key the later one counts. Raises ConfigError.
+    """
+    return overlay(tree, [parse_override(text) for text in sorted(overrides, key=_rank)])
+
+
+def _rank(text: str) -> int:
+    """``model.compressor`` and ``model.compressor.kind``, which say what it is, before ``model.compressor.budget``."""
+    key = text.partition("=")[0]
+    return key.removesuffix(".kind").count(".")
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -84,7 +102,28 @@ def read_tree(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: a recipe is a mapping of sections, this file holds a {type(own).__name__}")
     names = own.pop("include", [])
     parts = [read_tree(_find_part(name, path)) for name in ([names] if isinstance(names, str) else names)]
-    return reduce(merge, [*parts, own], {})
+    return reduce(lambda base, layer: overlay(base, [layer]), [*parts, own], {})
+
+
+_BUDGET_KEYS = {"train": ("budget_set", "shrink_start_epoch", "shrink_epochs"), "eval": ("budgets",)}
+"""Settings that say something about the budget of one compressor, and nothing about another's."""
+
+
+def overlay(base: dict[str, Any], layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Merge layers over a base; where they change the compressor, the budgets in the base go with the old one."""
+    merged = reduce(merge, layers, base)
+    if _compressor(base) in (None, _compressor(merged)):
+        return merged
+    rest = {key: {name: item for name, item in value.items() if name not in _BUDGET_KEYS[key]}
+            if key in _BUDGET_KEYS and isinstance(value, dict) else value for key, value in base.items()}  # fmt: skip
+    return reduce(merge, layers, rest)
+
+
+def _compressor(tree: dict[str, Any]) -> Any:
+    """Kind of the compressor that a tree names, None when it names none."""
+    model = tree.get("model")
+    compressor = parse_compressor(model.get("compressor")) if isinstance(model, dict) else None
+    return compressor.get("kind") if isinstance(compressor, dict) else None
 
 
 def _find_part(name: str, included_by: Path) -> Path:
@@ -118,75 +157,24 @@ _SPELLED_OUT: dict[str, Callable[[Any], Any]] = {"backbone": parse_backbone, "co
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """``train.lr=3e-4`` -> {"train": {"lr": 0.0003}}. Raises ConfigError."""
+    """``train.lr=3e-4`` -> {"train": {"lr": 0.0003}}; free text, such as a path, is as it is. Raises ConfigError."""
     key, sign, value = text.partition("=")
     if not sign or not re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)*", key):
         raise ConfigError(f"override '{text}' is not of the form section.key=value, for example train.lr=3e-4")
-    tree: Any = parse_yaml(value, f"override '{text}'")
+    is_literal = value not in _NOTHING and not _QUOTED.fullmatch(value) and takes_text(Recipe, key)
+    tree: Any = value if is_literal else parse_yaml(value, f"override '{text}'")
     for part in reversed(key.split(".")):
         tree = {part: tree}
     return tree
 
 
+_NOTHING = ("", "~", "null", "Null", "NULL")
+_QUOTED = re.compile(r"""(["']).*\1""")
+
+
 def validate(tree: dict[str, Any]) -> Recipe:
     """Check a merged tree against the schema. Raises ConfigError naming the first bad key."""
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, tree)) from None
-
-
-def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
-    problem = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    path, names = _walk(problem["loc"], tree)
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{'.'.join(path)}'{_nearest(path[-1], names)}"
-    if problem["type"] == "union_tag_invalid":
-        kinds, tag = problem["ctx"]["expected_tags"].replace("'", ""), problem["ctx"]["tag"]
-        return f"{'.'.join(path)}: unknown kind '{tag}'{_nearest(tag, kinds.split(', '))}; known: {kinds}"
-    cause = problem["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"  # a whole section says nothing
-    return f"{'.'.join(path)}: {cause}{got}"
-
-
-def _walk(loc: tuple[int | str, ...], tree: Any) -> tuple[list[str], list[str]]:
-    """Follow an error's location through the schema; drop union tags. Returns (dotted path, sibling keys)."""
-    path: list[str] = []
-    model: Any = Recipe
-    for part in loc:
-        fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-        if part in fields or not path or not isinstance(part, str) or model is None:
-            path.append(str(part))
-            model = fields[part].annotation if part in fields else None
-        else:
-            chosen = next((kind for kind in _members(model) if kind.model_fields["kind"].default == part), None)
-            if chosen is None:
-                path.append(part)
-            model = chosen or model
-    owner = _owner(loc)
-    return path, list(owner.model_fields) if owner else []
-
-
-def _members(annotation: Any) -> list[type[BaseModel]]:
-    """The config classes of a discriminated union, [] for anything else."""
-    args = getattr(annotation, "__args__", ())
-    return [arg for arg in args if isinstance(arg, type) and issubclass(arg, BaseModel)]
-
-
-def _owner(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The section that the last part of an error's location belongs to."""
-    model: Any = Recipe
-    for part in loc[:-1]:
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            model = model.model_fields[str(part)].annotation
-        else:
-            model = next((kind for kind in _members(model) if kind.model_fields["kind"].default == part), None)
-    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean '{match[0]}'?)" if match else ""
+    return from_tree(Recipe, tree)
 
 
 def differences(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[str, Any, Any]]:

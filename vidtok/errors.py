@@ -4,6 +4,15 @@ A message says what was wrong, the value, what is allowed and what to do next. A
 programmer can cause is an ``assert`` and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Sequence
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """End of a sentence that proposes the nearest known name; empty when none is near."""
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
 
 class VidtokError(Exception):
     """Base of all errors with a one-line message for the user."""

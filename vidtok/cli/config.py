@@ -12,7 +12,9 @@ from vidtok.configio import differences, list_recipes, load_recipe, validate
 from vidtok.errors import ConfigError
 
 app = typer.Typer(help="Recipes: show, explain, diff, list.", no_args_is_help=True)
-RecipeOption = Annotated[str | None, typer.Option("--config", "-c", help="recipe: a path or a packaged name")]
+RecipeOption = Annotated[
+    str | None, typer.Option("--config", "-c", help="recipe: a path, a run folder or a packaged name")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="overrides such as train.lr=3e-4", show_default=False)]
 
 
@@ -75,7 +77,7 @@ def _fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 
 @app.command()
 def diff(first: str, second: str) -> None:
-    """Print the keys in which two recipes differ."""
+    """Print the keys in which two recipes, or the recipes of two run folders, differ."""
     one, two = (load_recipe(name).model_dump(mode="json", exclude={"name"}) for name in (first, second))
     for key, before, after in differences(one, two):
         print(f"{key}: {_inline(before)} -> {_inline(after)}")

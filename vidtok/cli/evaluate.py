@@ -81,15 +81,13 @@ def _run_folder(source: str) -> Path | None:
 
 def _resolve(model: "VideoModel", config: Text, home: Path | None, overrides: list[str]) -> "Recipe":
     """The recipe: the given one, else the run's, else what the checkpoint knows. Raises ConfigError."""
-    from functools import reduce
-
-    from vidtok.configio import load_recipe, merge, parse_override, validate
+    from vidtok.configio import load_recipe, override, validate
 
     if config is not None or home is not None:
         recipe = load_recipe(config or str(home / "config.yaml" if home else ""), overrides)
     else:
         own = {"eval": model.eval_protocol.model_dump(mode="json"), "clip": model.preprocessing.model_dump(mode="json")}
-        recipe = validate(reduce(merge, map(parse_override, overrides), own))
+        recipe = validate(override(own, overrides))
     for name, ours in model.preprocessing:
         if getattr(recipe.clip, name) != ours:
             note(f"warning: clip.{name}={getattr(recipe.clip, name)} has no effect, the checkpoint has {ours}")

@@ -195,7 +195,11 @@ class Lookup(nn.Module):
 
     @torch.no_grad()
     def warm_start(self) -> dict[str, str]:
-        """Begin as the backbone's own attention: the gather takes its maps over, the infusion adds nothing."""
+        """The gather takes over the maps of the block's attention, the infusion adds nothing.
+
+        With ``norm="before"`` the gather then is that attention. With ``"after"`` it normalises queries and keys where
+        the block normalised its input, so that it begins near it: layers differ by a quarter of their values.
+        """
         attn = self.refine.attn
         q_weight, kv_weight = attn.qkv.weight.tensor_split([attn.proj.in_features])
         q_bias, kv_bias = attn.fused_bias().tensor_split([attn.proj.in_features])

@@ -1,10 +1,13 @@
 """What all sections share: frozen, strict, and the spelling of budgets."""
 
+import os
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from vidtok.config.explain import explain
 from vidtok.errors import ConfigError
 
 Budget = float | tuple[int, int] | tuple[int, int, int]
@@ -13,22 +16,31 @@ SectionT = TypeVar("SectionT", bound="Section")
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
+    """A frozen group of settings that refuses unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
 
 
-def from_tree(schema: type[SectionT], tree: dict[str, Any]) -> SectionT:
+def from_tree(schema: type[SectionT], tree: Any) -> SectionT:
     """Validate one section given in code. Raises ConfigError with the first problem."""
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        if first["type"] == "union_tag_invalid":
-            tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"]
-            raise ConfigError(f"{where}: '{tag}' is unknown; choose one of {known}") from None
-        raise ConfigError(f"{where}: {first['msg']} (got {first['input']!r})") from None
+        raise ConfigError(explain(error, schema)) from None
+
+
+def inside_validation(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``parse`` as pydantic wants it: a ConfigError becomes a ValueError, so that the message names the key."""
+
+    def parsed(value: Any) -> Any:
+        try:
+            return parse(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    return parsed
 
 
 def parse_budget(value: Any) -> Any:
@@ -46,6 +58,14 @@ def parse_budget(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def parse_grid(value: Any) -> Any:
+    """The same for budgets that are grids. Raises ConfigError for any other."""
+    grid = parse_budget(value)
+    if not (isinstance(grid, tuple) and len(grid) in (2, 3)):
+        raise ConfigError("must be a grid like 5x5 or 8x5x5")
+    return grid
+
+
 def format_budget(budget: Budget | None) -> str:
     """The command-line spelling of a budget: (5, 5) -> ``5x5``; None -> ``-``."""
     if budget is None:
@@ -53,5 +73,7 @@ def format_budget(budget: Budget | None) -> str:
     return "x".join(map(str, budget)) if isinstance(budget, tuple) else f"{budget:g}"
 
 
-BudgetField = Annotated[Budget, BeforeValidator(parse_budget)]
-GridField = Annotated[tuple[int, int] | tuple[int, int, int], BeforeValidator(parse_budget)]
+BudgetField = Annotated[Budget, BeforeValidator(inside_validation(parse_budget))]
+GridField = Annotated[tuple[int, int] | tuple[int, int, int], BeforeValidator(inside_validation(parse_grid))]
+PathField = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path, or what may stand for one; ``~`` is the home folder."""

@@ -4,10 +4,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from vidtok.config.base import GridField, Section, format_budget, parse_budget
+from vidtok.config.base import GridField, Section, format_budget, inside_validation, parse_budget
 
-KeepRate = Annotated[float, BeforeValidator(parse_budget)]
+KeepRate = Annotated[float, BeforeValidator(inside_validation(parse_budget))]
 Cell = tuple[int, int] | tuple[int, int, int]
+
+
+def _lattice(value: Any) -> Any:
+    """Two numbers. Raises ValueError."""
+    lattice = parse_budget(value)
+    if value is not None and not (isinstance(lattice, tuple) and len(lattice) == 2):
+        raise ValueError("must be a lattice h x w per time step, such as 4x4")
+    return lattice
+
+
+Lattice = Annotated[tuple[int, int], BeforeValidator(inside_validation(_lattice))]
 
 
 def _at_least_one(grid: Cell) -> Cell:
@@ -90,9 +101,19 @@ class SemanticConfig(Section):
     keys: Literal["frame", "joint"] = Field(
         "frame", description="image tokens that a semantic token looks at: its own time step's, or all"
     )
-    centres: GridField = Field((4, 4), description="lattice of the learned global centres, resized to the budget")
+    centres: Lattice | None = Field(
+        None, description="lattice (h, w) of the learned global centres, resized to the budget; empty: the budget's"
+    )
 
     _positive = field_validator("budget", "centres")(_at_least_one)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _centres_of_the_budget(cls, values: Any) -> Any:
+        """The lattice of the weights is stated, so that another budget does not change it."""
+        if isinstance(values, dict) and values.get("centres") is None:
+            return values | {"centres": values.get("budget", cls.model_fields["budget"].default)}
+        return values
 
 
 class SuperTokenConfig(Section):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from vidtok.config.base import Section
+from vidtok.config.base import PathField, Section
 from vidtok.config.randaugment import parse_randaugment
 
 Sampling = Literal[
@@ -69,11 +69,13 @@ class ClipConfig(Section):
 
 
 class DataConfig(Section):
-    root: str | None = Field(None, description="folder that list paths are relative to; empty: found beside the list")
-    train: str | None = Field(None, description="training list (docs/data.md) or folder of class folders")
-    val: str | None = Field(None, description="validation list or folder")
-    test: str | None = Field(None, description="test list or folder; empty: the validation one")
-    classes: str | None = Field(
+    root: PathField | None = Field(
+        None, description="folder that list paths are relative to; empty: found beside the list"
+    )
+    train: PathField | None = Field(None, description="training list (docs/data.md) or folder of class folders")
+    val: PathField | None = Field(None, description="validation list or folder")
+    test: PathField | None = Field(None, description="test list or folder; empty: the validation one")
+    classes: PathField | None = Field(
         None, description="file with one class name a line, line number = label; or a list: kinetics400, ssv2, ucf101"
     )
     multi_label: bool = Field(False, description="clips have any number of labels: binary cross-entropy, mAP")

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from vidtok.config.base import BudgetField, Section
+from vidtok.config.base import BudgetField, PathField, Section
 from vidtok.config.data import AugmentConfig, ClipConfig, DataConfig
 from vidtok.config.model import ModelConfig
 
@@ -63,7 +63,7 @@ class RunConfig(Section):
     devices: int = Field(1, ge=1, description="devices per node")
     nodes: int = Field(1, ge=1, description="number of nodes")
     compile: bool = Field(False, description="torch.compile the model")
-    output_dir: str = Field("runs", description="folder that holds run folders")
+    output_dir: PathField = Field("runs", description="folder that holds run folders")
 
 
 class LoggerConfig(Section):
@@ -83,3 +83,10 @@ class Recipe(Section):
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
     logger: LoggerConfig = LoggerConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _is_folder_name(cls, value: str) -> str:
+        if value in ("", ".", "..") or set(value) & set("/\\\0\n"):
+            raise ValueError("must be the name of a folder, without slashes")
+        return value

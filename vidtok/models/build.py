@@ -108,7 +108,7 @@ def create_model(
     """
     config = from_tree(ModelConfig, {"backbone": name, "compressor": compressor, "num_classes": num_classes})
     if budget is not None:
-        config = with_budget(config, budget)
+        config = with_budget(config, budget, keep=not isinstance(compressor, str))
     frames = config.backbone.default_frames if num_frames is None else num_frames
     clip = from_tree(ClipConfig, {"frames": frames, "size": image_size})
     if pretrained is None:
@@ -118,12 +118,16 @@ def create_model(
     return start_from(pretrained, config, clip, num_classes=num_classes)[0]
 
 
-def with_budget(config: ModelConfig, budget: Budget | str) -> ModelConfig:
-    """The same model config with another default budget. Raises ConfigError when the compressor has none."""
+def with_budget(config: ModelConfig, budget: Budget | str, *, keep: bool = True) -> ModelConfig:
+    """The same model config with another default budget. Raises ConfigError when the compressor has none.
+
+    The compressor keeps its other settings; without ``keep`` they are the defaults at that budget.
+    """
     compressor = config.compressor.model_dump()
     if "budget" not in compressor:
         raise ConfigError(f"compressor '{config.compressor.kind}' has no budget; choose another one or drop the budget")
-    return from_tree(ModelConfig, config.model_dump() | {"compressor": compressor | {"budget": budget}})
+    kept = compressor if keep else {"kind": config.compressor.kind}
+    return from_tree(ModelConfig, config.model_dump() | {"compressor": kept | {"budget": budget}})
 
 
 def build_model(

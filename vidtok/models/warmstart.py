@@ -27,7 +27,8 @@ def compress_model(
 
     EViT, random dropping, merging and super tokens reuse every weight as it is; at the full budget the first three give
     the dense model's logits. Semantic tokens and LookupViT have no cls token and read the mean. LookupViT's gather
-    starts as the block's own attention and its infusion as nothing; both of its heads start as the model's head.
+    takes over the maps of the block's attention (with ``norm: before`` its norm too, and then is that attention) and
+    its infusion starts as nothing; both of its heads start as the model's head.
 
     Args:
         model: a dense model, or one whose compressor has no weights of its own. It is not changed.
@@ -38,10 +39,11 @@ def compress_model(
         ConfigError: a refused pair, a budget that does not fit, a model that has another compressor's weights.
     """
     wanted = from_tree(ModelConfig, model.config.model_dump() | {"compressor": compressor})
-    if isinstance(compressor, str) and compressor == model.config.compressor.kind:
+    is_own = isinstance(compressor, str) and compressor == model.config.compressor.kind
+    if is_own:
         wanted = model.config
     if budget is not None:
-        wanted = with_budget(wanted, budget)
+        wanted = with_budget(wanted, budget, keep=is_own or not isinstance(compressor, str))
     target = build_model(wanted, model.preprocessing, num_classes=model.num_classes, eval_protocol=model.eval_protocol)
     report = _fill(target, model)
     target.class_names, target.multi_label = model.class_names, model.multi_label
