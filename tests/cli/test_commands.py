@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 
 from tests.cli.run import exit_code, vidtok
 from tests.engine.motion import write_recipe
-from vidtok.cli import doctor
+from vidtok.cli import doctor, share_the_cores
 from vidtok.models.build import create_model
 from vidtok.models.checkpoint import load
 
@@ -225,3 +226,16 @@ def test_results_stay_on_stdout_and_colours_out_of_pipes(tmp_path):
     done = vidtok(tmp_path, "config", "list")
     assert done.returncode == 0 and done.stderr == "" and "\x1b[" not in done.stdout
     assert Path(done.stdout.split()[0]).suffix == ".yaml"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+)
+def test_threads_that_wait_soon_give_way_to_other_processes_unless_the_user_says_otherwise(theirs, spins, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    share_the_cores()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
