@@ -29,6 +29,7 @@ from vidtok.data.decode.info import (
     unique_numbers,
 )
 from vidtok.data.decode.known import Known
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.data.decode.source import VideoSource
 from vidtok.errors import DecodeError
 
@@ -51,6 +52,7 @@ class PyAVReader:
     Args:
         path: the video.
         deadline_seconds: longest time that opening, and each read, may take.
+        limits: what the file may cost.
         known: what an earlier opening of the same file found out.
 
     Attributes:
@@ -60,7 +62,7 @@ class PyAVReader:
         known: what opening found out, where the packets tell the frames; else None.
 
     Raises:
-        DecodeError: the file is missing, no video, not decodable at all, or passed the deadline.
+        DecodeError: the file is missing, no video, not decodable at all, beyond a limit, or passed the deadline.
     """
 
     def __init__(
@@ -68,23 +70,25 @@ class PyAVReader:
         path: str | os.PathLike[str],
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
         known: Known | None = None,
     ) -> None:
         self.name = "pyav"
         self.fallback: str | None = None
         self._pixel_format: PixelFormat = "rgb"
         self._deadline_seconds = deadline_seconds
+        self._limits = limits
         self._trusts_index = True
         self._is_settled = False
         self._held: list[VideoFrame] = []
         path = os.fspath(path)
-        self.source = VideoSource(path, Deadline(path, deadline_seconds))
+        self.source = VideoSource(path, Deadline(path, deadline_seconds), limits)
         try:
             facts, is_plain = (known, True) if known is not None else self._scan()
             self.known = facts if is_plain else None
             self.index, self.orientation = facts.index, facts.orientation
             self._stored_size, self._colour = facts.stored_size, facts.colour
-            self._converter = Converter(self.orientation)
+            self._converter = Converter(self.orientation, lambda: self.source.deadline.check())
             self.info = self._describe(self.index.pts.tolist()) if is_plain else self._settle({})
         except BaseException:
             self.close()
@@ -105,7 +109,9 @@ class PyAVReader:
     ) -> np.ndarray:
         """Read frames; see :meth:`vidtok.data.decode.Reader.read`."""
         wanted, places = unique_numbers(indices, self.info)
-        frames = np.empty((len(wanted), *self.info.picture_shape(short_side, pixel_format)), dtype=np.uint8)
+        frames = self._limits.empty_frames(
+            self.info, len(wanted), short_side=short_side, pixel_format=pixel_format, asked=len(places)
+        )
         self._pixel_format = pixel_format
         self.source.deadline = Deadline(self.info.path, self._deadline_seconds)
         if verify and not self._is_settled and self.info.num_frames <= VERIFY_MAX_FRAMES:
@@ -141,8 +147,8 @@ class PyAVReader:
         first = pictures[0] if pictures else next(self._frames_in_order(), None)
         if first is None:
             raise DecodeError(
-                f"{source.path}: none of its {len(facts)} {codec} packets can be decoded; "
-                "copy or download it again, or leave it out"
+                f"{source.path}: none of its {len(facts)} {codec} packets can be decoded (pictures above "
+                f"data.max_pixels={self._limits.frame_pixels} are not); copy or download it again, or leave it out"
             )
         index = PacketIndex(facts, container=source.format, codec=codec, field_order=source.field_order)
         known = Known(index, self._orientation_of(first), (first.width, first.height), colour_of(first))
