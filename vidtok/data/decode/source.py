@@ -1,5 +1,6 @@
 """One open video file: its packets, where they start, and the decoder, with errors told in one line."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,12 +11,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidtok.data.decode.containers import OPTIONS, appearance
 from vidtok.data.decode.info import Deadline
 from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.errors import DecodeError
-
-_TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
-"""FFmpeg would draw text files of these formats as pictures."""
 
 _MOST_PADDING = 64 * 2**16
 """Pixels that FFmpeg counts on top, as it rounds the width up to a multiple of 64."""
@@ -206,29 +205,35 @@ def _codec_options(limits: DecodeLimits) -> dict[str, str]:
 
 def _open(path: str, deadline: Deadline, limits: DecodeLimits) -> InputContainer:
     try:
-        container = _open_with_any_tags(os.path.abspath(path), deadline, _codec_options(limits))
+        return _open_with_any_tags(os.path.abspath(path), deadline, _codec_options(limits))
     except av.error.ExitError:
         raise deadline.error() from None
     except av.error.PermissionError as error:
         raise DecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from None
     except av.FFmpegError as error:
+        kind = appearance(path)
+        if kind is not None or error.errno == errno.EINVAL:
+            looks = f" (looks like {kind})" if kind else ""
+            raise DecodeError(f"{path}: is not a video container we read{looks}; give a video file") from None
         raise DecodeError(
             f"{path}: is not a video, or is cut off or damaged where its tables are ({error.strerror}); "
             "try to play it, copy it again or leave it out"
         ) from None
-    if container.format.name in _TEXT_FORMATS:
-        container.close()
-        raise DecodeError(f"{path}: is not a video but a text file; give a video file")
-    return container
 
 
 def _open_with_any_tags(path: str, deadline: Deadline, options: dict[str, str]) -> InputContainer:
     """Open an absolute path, which FFmpeg takes for no protocol, whatever the encoding of titles in the file."""
     try:
-        return av.open(path, timeout=deadline.remaining(), options=options)
+        return av.open(path, timeout=deadline.remaining(), options=options, container_options=OPTIONS)
     except UnicodeDecodeError:
         # PyAV 18 wants UTF-8 unless told otherwise; PyAV 19 takes anything and does not know the argument.
-        return av.open(path, metadata_errors="ignore", timeout=deadline.remaining(), options=options)
+        return av.open(
+            path,
+            metadata_errors="ignore",
+            timeout=deadline.remaining(),
+            options=options,
+            container_options=OPTIONS,
+        )
 
 
 def _first_video_stream(path: str, container: InputContainer) -> VideoStream:
