@@ -39,6 +39,9 @@ VERIFY_MAX_FRAMES = 1000
 _NEAR_PACKETS = 3
 """A key packet at most this far ahead has been decoded anyway, to get reordered pictures out: no seek then."""
 
+_MOST_REPEATS = 16
+"""How often a file may be read through by its own tables: edit lists may show a part again."""
+
 _HOLD_BYTES = 64 * 2**20
 """A file that can only be decoded from its start stays decoded while its reader is open, if it fits in this."""
 
@@ -139,8 +142,15 @@ class PyAVReader:
         source, codec, extradata = self.source, self.source.codec, self.source.extradata
         facts: list[PacketFacts] = []
         pictures: list[VideoFrame] = []
+        room = _MOST_REPEATS * max(os.path.getsize(source.path), 2**16)
         for packet in source.packets():
             if packet is not None:
+                room -= packet.size
+                if room < 0:
+                    raise DecodeError(
+                        f"{source.path}: its tables name the same bytes over and over; re-encode the file "
+                        "(ffmpeg -i IN OUT.mp4) or leave it out"
+                    )
                 pictures = pictures if facts else source.decode_alone(packet)
                 facts.append(PacketFacts.of(packet, codec, extradata))
         is_damaged = source.is_damaged or not pictures

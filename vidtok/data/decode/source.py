@@ -11,6 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidtok.data.decode.boxes import check_tables
 from vidtok.data.decode.containers import OPTIONS, appearance
 from vidtok.data.decode.info import Deadline
 from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
@@ -50,6 +51,7 @@ class VideoSource:
         self._container: InputContainer | None = None
         self._stream: VideoStream
         check_file(path)
+        check_tables(path)
         self.restart()
 
     def restart(self) -> None:
