@@ -20,7 +20,7 @@ class FakeReader:
     fallback = None
     info = INFO
 
-    def __init__(self, path: str, *, deadline_seconds: float) -> None:
+    def __init__(self, path: str, **options: object) -> None:
         self.path = path
 
     def read(self, indices: np.ndarray, **options: object) -> np.ndarray:
@@ -42,7 +42,7 @@ class HangingReader(FakeReader):
 
 
 class HangingOnOpen(FakeReader):
-    def __init__(self, path: str, *, deadline_seconds: float) -> None:
+    def __init__(self, path: str, **options: object) -> None:
         ctypes.PyDLL(None).sleep(1000)
 
 
@@ -63,7 +63,7 @@ class TalkativeReader(FakeReader):
 
 
 class RefusingReader(FakeReader):
-    def __init__(self, path: str, *, deadline_seconds: float) -> None:
+    def __init__(self, path: str, **options: object) -> None:
         raise DecodeError(f"{path}: is refused")
 
 
@@ -84,5 +84,5 @@ class GreedyReader(FakeReader):
 class AbsentReader(FakeReader):
     """Is not installed."""
 
-    def __init__(self, path: str, *, deadline_seconds: float) -> None:
+    def __init__(self, path: str, **options: object) -> None:
         raise EnvironmentFault("decoder 'decord' is not installed")

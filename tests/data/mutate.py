@@ -1,5 +1,6 @@
 """Damaged copies of video files: bits flipped, runs overwritten, pieces cut out, put elsewhere or from other files."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,6 +8,23 @@ import numpy as np
 
 Mutation = Callable[[bytes, bytes, np.random.Generator], bytes]
 """(content of the file, content of another file, source of randomness) -> damaged content."""
+
+_FIELDS: dict[bytes, tuple[bytes, ...]] = {
+    b"ftyp": (
+        b"tkhd", b"mvhd", b"mdhd", b"stts", b"stsz", b"stsc", b"stco", b"stss", b"ctts", b"elst", b"avc1", b"avcC",
+        b"stsd", b"hdlr", b"trun", b"tfhd", b"tfdt", b"trex", b"pasp", b"colr", b"moov", b"trak", b"mdat",
+    ),
+    b"\x1aE\xdf\xa3": (
+        b"\xb0", b"\xba", b"\x2a\xd7\xb1", b"\x44\x89", b"\x23\xe3\x83", b"\x54\xb0", b"\x54\xba", b"\xe7", b"\xa3",
+        b"\x86", b"\x63\xa2",
+    ),
+    b"RIFF": (b"avih", b"strh", b"strf", b"idx1", b"movi", b"00dc", b"RIFF"),
+    b"GIF8": (b"GIF8", b"\x21\xf9\x04", b"\x2c\0\0\0\0"),
+    b"FLV": (b"onMetaData", b"width", b"height", b"duration", b"framerate", b"FLV"),
+}  # fmt: skip
+"""By a mark of the container: what stands before sizes, times and counts."""
+
+_LIES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 _HEAD = 400
 """Bytes at either end where containers keep their tables more often than elsewhere."""
@@ -70,6 +88,27 @@ def transplant(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return content[:start] + piece + content[start + len(piece) :]
 
 
+def rewrite_fields(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """1 to 4 numbers of headers (dimensions, times, counts, sizes) say something extreme."""
+    tags = next((tags for mark, tags in _FIELDS.items() if mark in content[:64]), (content[:4],))
+    damaged = bytearray(content)
+    for _ in range(int(rng.integers(1, 5))):
+        tag = tags[rng.integers(len(tags))]
+        places = [match.end() for match in re.finditer(re.escape(tag), content)]
+        if places:
+            width = int(rng.choice((1, 2, 4, 8)))
+            place = places[rng.integers(len(places))] + int(rng.integers(0, 48 // width)) * width
+            lie = _LIES[rng.integers(len(_LIES))] & ((1 << 8 * width) - 1)
+            order = "little" if content.startswith((b"RIFF", b"GIF8")) else "big"
+            damaged[place : place + width] = lie.to_bytes(width, order)
+    return bytes(damaged[: max(len(content), 1)])
+
+
+def concatenate(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Another video follows."""
+    return content + other
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     flip_bits,
     flip_tables,
@@ -81,6 +120,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     splice,
     transplant,
 )
+
+
+LIES: tuple[Mutation, ...] = (rewrite_fields, concatenate)
+"""Files in which nothing is broken, but something is not what it says."""
 
 
 def write_mutants(sources: Sequence[Path], folder: Path, count: int, *, seed: int) -> list[Path]:

@@ -122,6 +122,7 @@ def _run(
     model: "VideoModel", recipe: "Recipe", *, source: str, device: Text, out: str
 ) -> tuple[dict[str, Any], "Quarantine"]:
     """Evaluate and write the files. Returns (metrics, unreadable videos)."""
+    from vidtok.data.decode import DecodeLimits
     from vidtok.data.manifest import load_split
     from vidtok.engine.evaluate import Protocol, evaluate, find_pairs, quarantine_failures
     from vidtok.engine.predict import choose_compute
@@ -140,6 +141,7 @@ def _run(
             protocol=protocol,
             budgets=recipe.eval.budgets,
             decoder=recipe.data.decoder,
+            limits=DecodeLimits.of(recipe.data),
             workers=recipe.data.workers,
             pairs=find_pairs(manifest.source),
             shuffle_seed=recipe.run.seed if recipe.augment.shuffle else None,

@@ -90,6 +90,10 @@ class DataConfig(Section):
         "rgb",
         description="of training clips: yuv420 moves half the bytes, converts on the device; no colour changes",
     )
+    max_clip_mb: int = Field(
+        1024, ge=1, description="decoded frames that one reading of a video may take [MiB]; it is refused beyond"
+    )
+    max_pixels: int = Field(8192 * 8192, ge=1, description="width x height of a stored picture, refused beyond")
     workers: int = Field(4, ge=0, description="loader processes per device")
     cache: Literal["none", "memory"] = Field("none", description="memory: decode every training clip once, keep it")
     max_missing: float = Field(0.05, ge=0, le=1, description="share of listed files that may be absent")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidtok.data.decode import decode_frames
+from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits, decode_frames
 from vidtok.errors import DecodeError
 
 Progress = Callable[[int, int], None]
@@ -83,6 +83,7 @@ def decode_all(
     decoder: str = "auto",
     short_side: int | None = None,
     threads: int | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> FrameCache:
     """Decode every frame of all videos into memory; a thread pool serves, as PyAV releases the GIL.
@@ -92,6 +93,7 @@ def decode_all(
         decoder: engine.
         short_side: shorter side of the frames [pixels], None as stored.
         threads: videos decoded at the same time; None is one per CPU core.
+        limits: what a video may cost, all its frames together.
         progress: told about every video that is done.
     """
 
@@ -100,7 +102,11 @@ def decode_all(
     def decode(index: int) -> Tensor | str:
         try:
             decoded = decode_frames(
-                paths[index], lambda info: np.arange(info.num_frames), decoder=decoder, short_side=short_side
+                paths[index],
+                lambda info: np.arange(info.num_frames),
+                decoder=decoder,
+                short_side=short_side,
+                limits=limits,
             )
         except DecodeError as failure:
             return str(failure)

@@ -14,7 +14,7 @@ from vidtok.config import Recipe
 from vidtok.data.augment import check_crop
 from vidtok.data.cache import FrameCache, Progress, decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset
-from vidtok.data.decode import PacketStore, check_engine, default_store
+from vidtok.data.decode import DecodeLimits, PacketStore, check_engine, default_store
 from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.quarantine import Quarantine
@@ -99,6 +99,7 @@ class ClipDataModule(LightningDataModule):
             multi_hot=self._multi_hot,
             packets=PacketStore(default_store(self.train_manifest.source)),
             pixel_format=recipe.data.pixel_format,
+            limits=DecodeLimits.of(recipe.data),
         )
         sampler = self._sampler(*self._place())
         repeats = recipe.train.repeated_aug
@@ -125,6 +126,7 @@ class ClipDataModule(LightningDataModule):
             decoder=recipe.data.decoder,
             shuffle_seed=recipe.run.seed if recipe.augment.shuffle else None,
             multi_hot=self._multi_hot,
+            limits=DecodeLimits.of(recipe.data),
         )
         rank, world_size = self._place()
         return DataLoader(
@@ -160,6 +162,7 @@ class ClipDataModule(LightningDataModule):
             [item.path for item in self.train_manifest.items],
             decoder=data.decoder,
             short_side=data.decode_short_side,
+            limits=DecodeLimits.of(data),
             progress=self._progress,
         )
         for index, cause in self._cache.failures.items():

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from vidtok.config import AugmentConfig, ClipConfig
 from vidtok.data.augment import augment_clip, augment_planes, draw_augmentation
 from vidtok.data.cache import FrameCache
-from vidtok.data.decode import PacketStore, PixelFormat, VideoInfo, decode_frames
+from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits, PacketStore, PixelFormat, VideoInfo, decode_frames
+from vidtok.data.decode.info import DEADLINE_SECONDS, Deadline
 from vidtok.data.manifest import Item
 from vidtok.data.sampling import Indices, frames_in_seconds, train_indices, view_indices
 from vidtok.data.seeding import Purpose, keyed_rng
@@ -44,6 +45,7 @@ class TrainDataset(Dataset[dict[str, Any]]):
         multi_hot: number of classes, where clips have any number of labels; None: each has one.
         packets: what ``vidtok data index`` found out about the videos, which makes opening them faster.
         pixel_format: ``yuv420`` gives stored planes, to be turned into RGB on the device; geometric changes only.
+        limits: what a video may cost.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class TrainDataset(Dataset[dict[str, Any]]):
         multi_hot: int | None = None,
         packets: PacketStore | None = None,
         pixel_format: PixelFormat = "rgb",
+        limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
         self.items = items
         self.cache = cache
         self._pixel_format: PixelFormat = pixel_format
+        self._limits = limits
         self._repeats = repeats
         self._multi_hot = multi_hot
         self._packets = packets
@@ -136,6 +140,7 @@ class TrainDataset(Dataset[dict[str, Any]]):
             lambda info: self._choose(info.num_frames, info.pts_seconds, rng),
             decoder=self._decoder,
             short_side=self._short_side,
+            limits=self._limits,
             packets=self._packets,
             pixel_format=self._pixel_format,
         )
@@ -171,6 +176,7 @@ def load_views(
     decoder: str = "auto",
     window_seconds: tuple[float, float] | None = None,
     shuffle_rng: np.random.Generator | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
 ) -> VideoViews:
     """Decode a video once and cut its test views; evaluation, inference and the Python API all call this.
 
@@ -182,6 +188,7 @@ def load_views(
         decoder: engine.
         window_seconds: look only at [start, end) of the video.
         shuffle_rng: shuffle the frames of every clip: the control for frame order.
+        limits: what the video may cost.
 
     Raises:
         DecodeError: the video cannot be read.
@@ -195,7 +202,7 @@ def load_views(
         indices = view_indices(info.num_frames, clip, num_clips, window=window, pts_seconds=info.pts_seconds)
         return np.unique(indices)
 
-    decoded = decode_frames(path, choose, decoder=decoder, short_side=clip.test_short_side, verify=True)
+    decoded = decode_frames(path, choose, decoder=decoder, short_side=clip.test_short_side, verify=True, limits=limits)
     if shuffle_rng is not None:
         indices = shuffle_rng.permuted(indices, axis=1)
     views = make_views(
@@ -204,6 +211,7 @@ def load_views(
         short_side=clip.test_short_side,
         size=clip.size,
         num_crops=num_crops,
+        check=Deadline(path, DEADLINE_SECONDS).check,
     )
     return VideoViews(views, indices, decoded.info, decoded.decoder, decoded.fallback)
 
@@ -227,6 +235,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         decoder: engine.
         shuffle_seed: shuffle the frames of every clip, differently per video; None keeps their order.
         multi_hot: number of classes, where videos have any number of labels; None: each has one.
+        limits: what a video may cost.
     """
 
     def __init__(
@@ -239,8 +248,10 @@ class ViewDataset(Dataset[dict[str, Any]]):
         decoder: str = "auto",
         shuffle_seed: int | None = None,
         multi_hot: int | None = None,
+        limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
         self.items = items
+        self._limits = limits
         self._clip = clip
         self._num_clips = num_clips
         self._num_crops = num_crops
@@ -274,6 +285,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
                 num_crops=self._num_crops,
                 decoder=self._decoder,
                 shuffle_rng=None if seed is None else keyed_rng(Purpose.VIEW_SHUFFLE, seed, index),
+                limits=self._limits,
             )
         except DecodeError as failure:
             return sample | self._unreadable(str(failure))

@@ -8,10 +8,10 @@ from torch import Tensor
 from vidtok.config import Recipe
 from vidtok.data.augment import Augmentation, augment_clip, draw_augmentation
 from vidtok.data.dataset import load_views
-from vidtok.data.decode import VideoInfo, decode_frames
+from vidtok.data.decode import DecodeLimits, VideoInfo, decode_frames
 from vidtok.data.sampling import Indices, train_indices
 from vidtok.data.seeding import Purpose, keyed_rng
-from vidtok.data.transforms import Box, view_boxes
+from vidtok.data.transforms import Box, source_boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,13 @@ def train_look(path: str, recipe: Recipe, *, epoch: int, index: int) -> Look:
         indices = train_indices(info.num_frames, recipe.clip, rng, pts_seconds=info.pts_seconds)
         return rng.permutation(indices) if recipe.augment.shuffle else indices
 
-    decoded = decode_frames(path, choose, decoder=recipe.data.decoder, short_side=recipe.data.decode_short_side)
+    decoded = decode_frames(
+        path,
+        choose,
+        decoder=recipe.data.decoder,
+        short_side=recipe.data.decode_short_side,
+        limits=DecodeLimits.of(recipe.data),
+    )
     pictures = torch.from_numpy(decoded.frames)
     height, width = pictures.shape[1:3]
     choices = [
@@ -91,13 +97,13 @@ def view_looks(path: str, recipe: Recipe) -> list[Look]:
     Raises:
         DecodeError: the video cannot be read.
     """
-    clip, crops, decoder = recipe.clip, recipe.eval.crops, recipe.data.decoder
-    video = load_views(path, clip, num_clips=recipe.eval.clips, num_crops=crops, decoder=decoder)
+    clip, crops, decoder, limits = recipe.clip, recipe.eval.crops, recipe.data.decoder, DecodeLimits.of(recipe.data)
+    video = load_views(path, clip, num_clips=recipe.eval.clips, num_crops=crops, decoder=decoder, limits=limits)
     frames = decode_frames(
-        path, lambda info: video.indices, decoder=decoder, short_side=clip.test_short_side, verify=True
+        path, lambda info: video.indices, decoder=decoder, short_side=clip.test_short_side, verify=True, limits=limits
     )
     pictures = torch.from_numpy(frames.frames).unflatten(0, video.indices.shape)  # [clips, T, H, W, 3]
-    boxes = tuple(view_boxes(*pictures.shape[2:4], size=clip.size, num_crops=crops))
+    boxes = tuple(source_boxes(*pictures.shape[2:4], short_side=clip.test_short_side, size=clip.size, num_crops=crops))
     views = video.views.unflatten(0, (-1, crops))  # [clips, crops, 3, T, S, S]
     return [
         Look(f"clip {number} of {len(views)}", video.info, indices, shown, boxes, tuple(cut))

@@ -4,12 +4,14 @@ Frames come from the decoder as uint8 [T, H, W, 3] RGB and leave as uint8 [3, T,
 they lie in memory (channels last): torch's antialiased uint8 kernel is ten times slower on planar pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vidtok.data.decode.info import is_strip
 
 Box = tuple[int, int, int, int]
 """top, left, height, width in pixels"""
@@ -62,26 +64,53 @@ def view_boxes(height: int, width: int, *, size: int, num_crops: int) -> list[Bo
     return [(centre_y, left, size, size) for left in (0, centre_x, room_x)]
 
 
-def make_views(frames: Tensor, rows: Tensor, *, short_side: int, size: int, num_crops: int) -> Tensor:
+def source_boxes(height: int, width: int, *, short_side: int, size: int, num_crops: int) -> list[Box]:
+    """The test crops in pictures that a decoder was asked to give with ``short_side``.
+
+    A strip that it did not enlarge (:meth:`VideoInfo.scaled_size`) has the same crops, only in fewer pixels.
+    """
+    shorter = min(height, width)
+    if shorter < short_side:
+        size = max(1, round(size * shorter / short_side))
+    return view_boxes(height, width, size=size, num_crops=num_crops)
+
+
+def make_views(
+    frames: Tensor,
+    rows: Tensor,
+    *,
+    short_side: int,
+    size: int,
+    num_crops: int,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Cut all test views of a video.
 
     Args:
         frames: uint8 [F, H, W, 3], every frame that some view needs, once.
         rows: int64 [clips, T], which of them each temporal clip consists of.
-        short_side: shorter side of the pictures before cropping [pixels], at least ``size``.
+        short_side: shorter side of the pictures before cropping [pixels], at least ``size``. Strips are cropped
+            first and enlarged then: the rest of them is never made.
         size: side of the square crop [pixels].
         num_crops: 1 or 3, see :func:`view_boxes`.
+        check: called before each step; raises when the time is over.
 
     Returns:
         uint8 [clips * num_crops, 3, T, size, size], the crops of the first clip first.
     """
-    frames = resize_short_side(frames, short_side=short_side)
-    boxes = view_boxes(*frames.shape[1:3], size=size, num_crops=num_crops)
+    if min(frames.shape[1:3]) > short_side or not is_strip(*frames.shape[1:3]):
+        frames = resize_short_side(frames, short_side=short_side)
+    boxes = source_boxes(*frames.shape[1:3], short_side=short_side, size=size, num_crops=num_crops)
+    if boxes[0][2] != size:
+        crops = [crop_and_resize(frames, box, size=size) for box in boxes]
+        frames, boxes = torch.cat(crops, dim=2), [(0, size * crop, size, size) for crop in range(num_crops)]
+    check()
     views = torch.empty(len(rows), num_crops, 3, rows.shape[1], size, size, dtype=torch.uint8)
     # Through NumPy: torch takes three times as long to turn pictures and to copy so many small pieces.
     planes = np.stack([frames[..., channel].numpy() for channel in range(3)])  # [3, F, H, W]
     out = views.numpy()
     for clip, chosen in enumerate(rows.tolist()):
+        check()
         for place, frame in enumerate(chosen):
             picture = planes[:, frame]
             for crop, (top, left, height, width) in enumerate(boxes):

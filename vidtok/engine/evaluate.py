@@ -15,6 +15,7 @@ import numpy as np
 
 from vidtok.config import Budget, ClipConfig
 from vidtok.data.dataset import ViewDataset
+from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits
 from vidtok.data.labels import did_you_mean
 from vidtok.data.manifest import Manifest
 from vidtok.data.quarantine import Quarantine
@@ -95,6 +96,7 @@ def evaluate(
     protocol: Protocol,
     budgets: Sequence[Budget] = (),
     decoder: str = "auto",
+    limits: DecodeLimits = DEFAULT_LIMITS,
     workers: int = 2,
     pairs: Sequence[tuple[str, str]] = (),
     shuffle_seed: int | None = None,
@@ -108,6 +110,7 @@ def evaluate(
         model: in eval mode, on ``compute.device``.
         manifest: videos, whose labels are in the model's numbering (``load_manifest(class_names=...)``); any number
             of labels each if the model is a multi-label one.
+        limits: what a video may cost.
         budgets: token budgets; none given: the model's own.
         workers: videos that are decoded ahead, by as many threads.
         pairs: pairs of mirrored class names, for accuracy within pairs.
@@ -131,6 +134,7 @@ def evaluate(
         decoder=decoder,
         shuffle_seed=shuffle_seed,
         multi_hot=model.num_classes if model.multi_label else None,
+        limits=limits,
     )
     scores, samples = _score(model, dataset, settings, compute, protocol, workers=workers, on_video=on_video)
     decoders = Counter(sample["decoder"] for sample in samples if sample["valid"])

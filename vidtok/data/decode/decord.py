@@ -5,6 +5,7 @@ B frames, and cannot open AV1 and GIF. The guard reads the packet index, not pic
 """
 
 import importlib
+import os
 from types import ModuleType
 
 import numpy as np
@@ -44,7 +45,7 @@ class DecordReader(GuardedReader):
     def decode(self, numbers: np.ndarray) -> np.ndarray:
         info, decord = self.info, self._decord
         try:
-            reader = decord.VideoReader(info.path, ctx=decord.cpu(0), num_threads=1)
+            reader = decord.VideoReader(os.path.abspath(info.path), ctx=decord.cpu(0), num_threads=1)
             if len(reader) != info.num_frames:
                 raise Refusal(f"decord counts {len(reader)} frames where the packets show {info.num_frames}")
             return reader.get_batch(numbers).asnumpy()

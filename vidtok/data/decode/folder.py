@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections import defaultdict
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vidtok.data.decode.convert import Converter
 from vidtok.data.decode.info import DEADLINE_SECONDS, Deadline, Orientation, PixelFormat, VideoInfo, unique_numbers
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.errors import DecodeError
 
 FRAME_RATE = 30.0
@@ -19,6 +21,9 @@ FRAME_RATE = 30.0
 
 _NUMBERED_IMAGE = re.compile(r"(|[^.].*?)(\d+)(\.(?:jpg|jpeg|png|bmp|webp))", re.IGNORECASE)
 _FLOW_PREFIXES = ("flow_", "x_", "y_")
+
+_IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+"""Pillow would otherwise go by content, and hand what calls itself a picture to Ghostscript."""
 
 _REFUSALS = (OSError, SyntaxError, Image.DecompressionBombError)
 """What Pillow raises on damaged images: SyntaxError for a broken PNG, the last for a size beyond reason."""
@@ -33,18 +38,27 @@ class FolderReader:
     Args:
         path: the folder.
         deadline_seconds: longest time that each read may take.
+        limits: what the images may cost.
 
     Raises:
         DecodeError: no images, two series of them, a number is missing, or the first image cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.name = "images"
         self.fallback: str | None = None
         self._deadline_seconds = deadline_seconds
+        self._limits = limits
         path = os.fspath(path)
         self._files = image_files(path)
         with _open_image(path, self._files[0]) as first:
+            limits.check_picture(path, *first.size, what=self._files[0])
             width, height, codec = *first.size, (first.format or "").lower()
         num_frames = len(self._files)
         self.info = VideoInfo(
@@ -68,9 +82,12 @@ class FolderReader:
     ) -> np.ndarray:
         """Read frames; see :meth:`vidtok.data.decode.Reader.read`. ``verify`` reads all images."""
         wanted, places = unique_numbers(indices, self.info)
-        frames = np.empty((len(wanted), *self.info.picture_shape(short_side, pixel_format)), dtype=np.uint8)
+        frames = self._limits.empty_frames(
+            self.info, len(wanted), short_side=short_side, pixel_format=pixel_format, asked=len(places)
+        )
         due = dict(zip(wanted.tolist(), frames, strict=True))
-        deadline, converter = Deadline(self.info.path, self._deadline_seconds), Converter(Orientation())
+        deadline = Deadline(self.info.path, self._deadline_seconds)
+        converter = Converter(Orientation(), deadline.check)
         for number in range(self.info.num_frames) if verify else due:
             deadline.check()
             picture = self._picture(number)
@@ -144,8 +161,14 @@ def _check_numbers(folder: str, files: list[tuple[int, str]]) -> None:
 
 
 def _open_image(folder: str, file: str) -> Image.Image:
+    """Read an image's header; its size is the caller's to judge. Raises DecodeError."""
+    path = os.path.join(folder, file)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise DecodeError(f"{folder}: {file} is not a regular file; extract the frames again or leave the clip out")
     try:
-        return Image.open(os.path.join(folder, file))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(path, formats=_IMAGE_FORMATS)
     except _REFUSALS as error:
         raise _unreadable(folder, file, error) from None
 

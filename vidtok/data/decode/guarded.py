@@ -13,6 +13,7 @@ import numpy as np
 
 from vidtok.data.decode.convert import resized
 from vidtok.data.decode.info import DEADLINE_SECONDS, FrameListChanged, PixelFormat, VideoInfo, unique_numbers
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.data.decode.pyav import PyAVReader
 
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -32,6 +33,7 @@ class GuardedReader(ABC):
     Args:
         path: the video.
         deadline_seconds: longest time that opening, and each read through PyAV, may take.
+        limits: what the file may cost; the engine reads only what also fits in them at stored size.
 
     Raises:
         EnvironmentFault: the engine is not installed or does not load.
@@ -41,9 +43,16 @@ class GuardedReader(ABC):
     engine: str
     """Its name."""
 
-    def __init__(self, path: str | os.PathLike[str], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.load()
-        self.exact = PyAVReader(path, deadline_seconds=deadline_seconds)
+        self._limits = limits
+        self.exact = PyAVReader(path, deadline_seconds=deadline_seconds, limits=limits)
         self.fallback = self._doubt() or self.cause_to_refuse() or self._difference()
 
     @abstractmethod
@@ -132,6 +141,8 @@ class GuardedReader(ABC):
         width, height = self.info.scaled_size(short_side)
         if len(wanted) == 0:
             return np.empty((0, height, width, 3), dtype=np.uint8)
+        if len(wanted) * self.info.height * self.info.width * 3 > self._limits.read_bytes:
+            raise Refusal(f"{self.engine} would hold {len(wanted)} frames at their stored size")
         frames = self.decode(wanted)
         if frames.shape != (len(wanted), self.info.height, self.info.width, 3):
             raise Refusal(

@@ -43,7 +43,8 @@ class Open:
     path: str
     folder: str
     """That the path is relative to."""
-    deadline_seconds: float
+    options: dict[str, Any]
+    """Deadline and limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _Session:
         if isinstance(request, Open):
             os.chdir(request.folder)
             self._path = request.path
-            self._reader = request.engine(request.path, deadline_seconds=request.deadline_seconds)
+            self._reader = request.engine(request.path, **request.options)
         elif isinstance(request, Read):
             return np.ascontiguousarray(self._reader.read(request.indices, **request.options))
         elif self._reader is not None:

@@ -15,6 +15,9 @@ DEADLINE_SECONDS = 120.0
 PixelFormat = Literal["rgb", "yuv420"]
 """``rgb``: pictures [H, W, 3]. ``yuv420``: the stored planes Y, U, V of half the bytes, as one [H * 3 / 2, W]."""
 
+ORDINARY_RATIO = 8
+"""Of the longer side of a picture to the shorter one; nothing that was filmed has more."""
+
 _MATRICES = {1: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020"}
 """FFmpeg's AVColorSpace by name; all others, unknown ones first, are taken for BT.601, as FFmpeg's scaler does."""
 
@@ -52,12 +55,18 @@ class VideoInfo:
         return float(self.pts_seconds[-1]) + 1.0 / self.fps
 
     def scaled_size(self, short_side: int | None) -> tuple[int, int]:
-        """(width, height) with the shorter side brought to ``short_side``, up or down, and the aspect kept."""
+        """(width, height) with the shorter side brought to ``short_side`` and the aspect kept.
+
+        Down, and up too unless one side is more than :data:`ORDINARY_RATIO` times the other: enlarging such a strip
+        would make millions of pixels of which a crop sees few.
+        """
         if short_side is None:
             return self.width, self.height
         if short_side < 1:
             raise ValueError(f"short_side is {short_side}; it must be at least 1 pixel")
         shorter = min(self.width, self.height)
+        if is_strip(self.width, self.height):
+            short_side = min(short_side, shorter)
         width, height = ((2 * side * short_side + shorter) // (2 * shorter) for side in (self.width, self.height))
         return width, height
 
@@ -68,6 +77,11 @@ class VideoInfo:
             return height, width, 3
         width, height = width + width % 2, height + height % 2
         return height * 3 // 2, width
+
+
+def is_strip(width: int, height: int) -> bool:
+    """True for pictures so long that they are cropped before they are enlarged."""
+    return max(width, height) > ORDINARY_RATIO * min(width, height)
 
 
 def colour_of(frame: VideoFrame) -> tuple[str, bool]:
@@ -165,7 +179,7 @@ def frame_times(pts: list[int | None], time_base: float, container_rate: float) 
         return np.arange(len(pts)) / container_rate, container_rate
     # Old AVI encoders number packed frames out of order: the order of output is right, the numbers get sorted.
     units = np.sort(np.array(pts, dtype=np.int64))
-    seconds = (units - units[0]) * time_base
+    seconds = (units - units[0]).astype(np.uint64) * time_base  # unsigned: times that lie may be 2**64 units apart
     rate = (len(pts) - 1) / seconds[-1] if seconds[-1] > 0 else container_rate
     return seconds, float(rate)
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from vidtok.data.decode.helper import Close, Open, Read, Reply, Request
 from vidtok.data.decode.info import DEADLINE_SECONDS, PixelFormat, VideoInfo, late
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.errors import DecodeError
 
 _GRACE_SECONDS = 1.0
@@ -145,6 +146,7 @@ class IsolatedReader:
         engine: makes the reader; picklable, so a class or function at the top of a module.
         path: the video.
         deadline_seconds: longest time that opening, and each read, may take, whatever native code does.
+        limits: what the file may cost.
 
     Raises:
         DecodeError: as the engine does; also when it crashes, or is killed at the deadline.
@@ -157,6 +159,7 @@ class IsolatedReader:
         path: str | os.PathLike[str],
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
         self._path = os.fspath(path)
         self._deadline_seconds = deadline_seconds
@@ -164,7 +167,8 @@ class IsolatedReader:
         self._state = Reply()
         self.info: VideoInfo
         try:
-            self._ask(Open(engine, self._path, os.getcwd(), deadline_seconds))
+            options = {"deadline_seconds": deadline_seconds, "limits": limits}
+            self._ask(Open(engine, self._path, os.getcwd(), options))
         except BaseException:
             self.close()
             raise

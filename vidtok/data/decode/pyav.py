@@ -29,6 +29,7 @@ from vidtok.data.decode.info import (
     unique_numbers,
 )
 from vidtok.data.decode.known import Known
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.data.decode.source import VideoSource
 from vidtok.errors import DecodeError
 
@@ -37,6 +38,9 @@ VERIFY_MAX_FRAMES = 1000
 
 _NEAR_PACKETS = 3
 """A key packet at most this far ahead has been decoded anyway, to get reordered pictures out: no seek then."""
+
+_MOST_REPEATS = 16
+"""How often a file may be read through by its own tables: edit lists may show a part again."""
 
 _HOLD_BYTES = 64 * 2**20
 """A file that can only be decoded from its start stays decoded while its reader is open, if it fits in this."""
@@ -51,6 +55,7 @@ class PyAVReader:
     Args:
         path: the video.
         deadline_seconds: longest time that opening, and each read, may take.
+        limits: what the file may cost.
         known: what an earlier opening of the same file found out.
 
     Attributes:
@@ -60,7 +65,7 @@ class PyAVReader:
         known: what opening found out, where the packets tell the frames; else None.
 
     Raises:
-        DecodeError: the file is missing, no video, not decodable at all, or passed the deadline.
+        DecodeError: the file is missing, no video, not decodable at all, beyond a limit, or passed the deadline.
     """
 
     def __init__(
@@ -68,23 +73,25 @@ class PyAVReader:
         path: str | os.PathLike[str],
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
         known: Known | None = None,
     ) -> None:
         self.name = "pyav"
         self.fallback: str | None = None
         self._pixel_format: PixelFormat = "rgb"
         self._deadline_seconds = deadline_seconds
+        self._limits = limits
         self._trusts_index = True
         self._is_settled = False
         self._held: list[VideoFrame] = []
         path = os.fspath(path)
-        self.source = VideoSource(path, Deadline(path, deadline_seconds))
+        self.source = VideoSource(path, Deadline(path, deadline_seconds), limits)
         try:
             facts, is_plain = (known, True) if known is not None else self._scan()
             self.known = facts if is_plain else None
             self.index, self.orientation = facts.index, facts.orientation
             self._stored_size, self._colour = facts.stored_size, facts.colour
-            self._converter = Converter(self.orientation)
+            self._converter = Converter(self.orientation, lambda: self.source.deadline.check())
             self.info = self._describe(self.index.pts.tolist()) if is_plain else self._settle({})
         except BaseException:
             self.close()
@@ -105,7 +112,9 @@ class PyAVReader:
     ) -> np.ndarray:
         """Read frames; see :meth:`vidtok.data.decode.Reader.read`."""
         wanted, places = unique_numbers(indices, self.info)
-        frames = np.empty((len(wanted), *self.info.picture_shape(short_side, pixel_format)), dtype=np.uint8)
+        frames = self._limits.empty_frames(
+            self.info, len(wanted), short_side=short_side, pixel_format=pixel_format, asked=len(places)
+        )
         self._pixel_format = pixel_format
         self.source.deadline = Deadline(self.info.path, self._deadline_seconds)
         if verify and not self._is_settled and self.info.num_frames <= VERIFY_MAX_FRAMES:
@@ -133,16 +142,23 @@ class PyAVReader:
         source, codec, extradata = self.source, self.source.codec, self.source.extradata
         facts: list[PacketFacts] = []
         pictures: list[VideoFrame] = []
+        room = _MOST_REPEATS * max(os.path.getsize(source.path), 2**16)
         for packet in source.packets():
             if packet is not None:
+                room -= packet.size
+                if room < 0:
+                    raise DecodeError(
+                        f"{source.path}: its tables name the same bytes over and over; re-encode the file "
+                        "(ffmpeg -i IN OUT.mp4) or leave it out"
+                    )
                 pictures = pictures if facts else source.decode_alone(packet)
                 facts.append(PacketFacts.of(packet, codec, extradata))
         is_damaged = source.is_damaged or not pictures
         first = pictures[0] if pictures else next(self._frames_in_order(), None)
         if first is None:
             raise DecodeError(
-                f"{source.path}: none of its {len(facts)} {codec} packets can be decoded; "
-                "copy or download it again, or leave it out"
+                f"{source.path}: none of its {len(facts)} {codec} packets can be decoded (pictures above "
+                f"data.max_pixels={self._limits.frame_pixels} are not); copy or download it again, or leave it out"
             )
         index = PacketIndex(facts, container=source.format, codec=codec, field_order=source.field_order)
         known = Known(index, self._orientation_of(first), (first.width, first.height), colour_of(first))

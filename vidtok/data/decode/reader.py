@@ -15,6 +15,7 @@ from vidtok.data.decode.folder import FolderReader
 from vidtok.data.decode.info import DEADLINE_SECONDS, FrameListChanged, PixelFormat, VideoInfo
 from vidtok.data.decode.isolated import IsolatedReader
 from vidtok.data.decode.known import PacketStore
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.data.decode.pyav import PyAVReader
 from vidtok.data.decode.torchcodec import TorchcodecReader
 from vidtok.errors import ConfigError, DecodeError
@@ -52,7 +53,8 @@ class Reader(Protocol):
 
         Args:
             indices: integers [T] in [0, info.num_frames), in any order, repeats allowed.
-            short_side: scale so that the shorter displayed side has this many pixels, up or down; None: as stored.
+            short_side: scale so that the shorter displayed side has this many pixels, see
+                :meth:`VideoInfo.scaled_size`; None: as stored.
             verify: first look for damage anywhere in the file, by decoding all of it; left out for files with
                 more than ``VERIFY_MAX_FRAMES`` frames.
             pixel_format: ``yuv420`` leaves the conversion to the model's device (``vidtok.data.yuv``).
@@ -64,7 +66,7 @@ class Reader(Protocol):
         Raises:
             FrameListChanged: a damaged file has other frames than its packets promise, and this read found out.
                 ``info`` is corrected: choose indices from it and read again. Happens at most once per reader.
-            DecodeError: the deadline passed, or pictures cannot be converted.
+            DecodeError: the deadline passed, pictures cannot be converted, or they take more memory than allowed.
             IndexError: an index is out of range.
         """
 
@@ -110,6 +112,7 @@ def open_video(
     *,
     decoder: str = "auto",
     deadline_seconds: float = DEADLINE_SECONDS,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     packets: PacketStore | None = None,
 ) -> Reader:
     """Open a video file for reading.
@@ -120,10 +123,11 @@ def open_video(
         decoder: ``auto`` (PyAV: exact and fastest), ``pyav``, ``decord`` or ``torchcodec``; ``pyav-isolated`` survives
             crashes and hangs of native code too, for the price of moving the frames between two processes.
         deadline_seconds: longest time that opening, and each read, may take.
+        limits: size of pictures and of what a read gives, beyond which a file is refused.
         packets: what earlier openings found out, which PyAV then need not find out again.
 
     Raises:
-        DecodeError: no such file, empty, no video stream, not a video, codec missing, or deadline passed.
+        DecodeError: no such file, empty, no video stream, not a video, codec missing, too large, or deadline passed.
         ConfigError: unknown ``decoder``.
         EnvironmentFault: the engine asked for is not installed or does not load.
     """
@@ -131,8 +135,9 @@ def open_video(
         raise ConfigError(f"decoder '{decoder}' is unknown; choose one of {', '.join(ENGINES)}")
     engine = FolderReader if os.path.isdir(path) else ENGINES[decoder]
     if packets is not None and engine is PyAVReader:
-        return PyAVReader(path, deadline_seconds=deadline_seconds, known=packets.find(os.fspath(path)))
-    return engine(path, deadline_seconds=deadline_seconds)
+        known = packets.find(os.fspath(path))
+        return PyAVReader(path, deadline_seconds=deadline_seconds, limits=limits, known=known)
+    return engine(path, deadline_seconds=deadline_seconds, limits=limits)
 
 
 def check_engine(decoder: str) -> None:
@@ -154,6 +159,7 @@ def decode_frames(
     verify: bool = False,
     pixel_format: PixelFormat = "rgb",
     deadline_seconds: float = DEADLINE_SECONDS,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     packets: PacketStore | None = None,
 ) -> Decoded:
     """Open a video, let the caller choose frames, decode and close it.
@@ -166,13 +172,13 @@ def decode_frames(
         short_side: see :meth:`Reader.read`.
         verify: see :meth:`Reader.read`.
         pixel_format: see :meth:`Reader.read`.
-        deadline_seconds: see :func:`open_video`.
+        deadline_seconds, limits: see :func:`open_video`.
         packets: see :func:`open_video`.
 
     Raises:
         DecodeError, ConfigError, EnvironmentFault: as :func:`open_video`.
     """
-    with open_video(path, decoder=decoder, deadline_seconds=deadline_seconds, packets=packets) as reader:
+    with open_video(path, decoder=decoder, deadline_seconds=deadline_seconds, limits=limits, packets=packets) as reader:
         while True:
             info = reader.info
             indices = np.asarray(choose(info), dtype=np.int64).reshape(-1)

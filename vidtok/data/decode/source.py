@@ -1,5 +1,6 @@
 """One open video file: its packets, where they start, and the decoder, with errors told in one line."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,17 +11,23 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidtok.data.decode.boxes import check_tables
+from vidtok.data.decode.containers import OPTIONS, appearance
 from vidtok.data.decode.info import Deadline
+from vidtok.data.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtok.errors import DecodeError
 
-_TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
-"""FFmpeg would draw text files of these formats as pictures."""
+_MOST_PADDING = 64 * 2**16
+"""Pixels that FFmpeg counts on top, as it rounds the width up to a multiple of 64."""
 
 _SEEKING_BY_DTS = ("mpegts", "mpeg")
 """Containers that seek to any packet, by decoding time. In mp4, a seek to it goes back one key packet too many."""
 
 _DEFAULT_RATE = 25.0
-"""Frames per second where neither the container nor the frames say any."""
+"""Frames per second where neither the container nor the frames say any that can be."""
+
+_LEAST_RATE, _MOST_RATE = 1 / 3600, 100_000
+"""A frame an hour, and what high-speed cameras do."""
 
 
 class VideoSource:
@@ -32,32 +39,38 @@ class VideoSource:
         is_damaged: True once the container or the decoder refused something, until the next :meth:`restart`.
 
     Raises:
-        DecodeError: the file cannot be opened, has no video stream, or its codec has no decoder.
+        DecodeError: the file cannot be opened, has no video stream, its codec has no decoder, or its pictures are
+            larger than ``limits`` allow.
     """
 
-    def __init__(self, path: str, deadline: Deadline) -> None:
+    def __init__(self, path: str, deadline: Deadline, limits: DecodeLimits = DEFAULT_LIMITS) -> None:
         self.path = path
         self.deadline = deadline
+        self._limits = limits
         self.is_damaged = False
         self._container: InputContainer | None = None
         self._stream: VideoStream
-        _check_file(path)
+        check_file(path)
+        check_tables(path)
         self.restart()
 
     def restart(self) -> None:
         """Open the file anew, so that packets come from its start, and forget earlier damage."""
         self.close()
-        self._container = _open(self.path, self.deadline)
+        self._container = _open(self.path, self.deadline, self._limits)
         try:
             self._stream = _first_video_stream(self.path, self._container)
+            context = self._stream.codec_context
+            self._limits.check_picture(self.path, context.width, context.height)
         except DecodeError:
             self.close()
             raise
         for stream in self._container.streams:
             if stream is not self._stream:
                 stream.discard = av.stream.Discard.all  # else sound is read, wrapped and dropped packet by packet
-        self._stream.codec_context.thread_type = "NONE"
-        self._stream.codec_context.thread_count = 1
+        context.thread_type = "NONE"
+        context.thread_count = 1
+        context.options = _codec_options(self._limits)
         self.is_damaged = False
 
     def close(self) -> None:
@@ -103,8 +116,9 @@ class VideoSource:
 
     @property
     def stated_rate(self) -> float:
-        """Frames per second that the container states."""
-        return float(self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_RATE)
+        """Frames per second that the container states, where it is one that a video may have."""
+        stated = (self._stream.average_rate, self._stream.guessed_rate)
+        return next((float(rate) for rate in stated if rate and _LEAST_RATE <= rate <= _MOST_RATE), _DEFAULT_RATE)
 
     def packets(self) -> Iterator[Packet | None]:
         """Packets from where the file stands, then None to drain the decoder.
@@ -146,6 +160,8 @@ class VideoSource:
     def decode(self, packet: Packet | None, *, skip_unreferenced: bool = False) -> list[VideoFrame]:
         """Frames that a packet completes; none when the decoder refuses it, which counts as damage.
 
+        So do frames that are larger than allowed, where the file did not say so in front.
+
         Args:
             packet: the packet, or None to drain the decoder.
             skip_unreferenced: do not decode the packet if no other picture refers to its picture.
@@ -158,7 +174,9 @@ class VideoSource:
             self.is_damaged = True
             return []
         self.is_damaged |= any(frame.is_corrupt for frame in frames)
-        return frames
+        allowed = [frame for frame in frames if frame.width * frame.height <= self._limits.frame_pixels]
+        self.is_damaged |= len(allowed) < len(frames)
+        return allowed
 
     def decode_alone(self, packet: Packet) -> list[VideoFrame]:
         """The picture of a packet without the packets that a decoder reads ahead to get pictures into order."""
@@ -167,7 +185,7 @@ class VideoSource:
         return frames
 
 
-def _check_file(path: str) -> None:
+def check_file(path: str) -> None:
     """Raise DecodeError unless the path is a file with content: FFmpeg would wait for a pipe and read a folder."""
     try:
         status = os.stat(path)
@@ -182,31 +200,42 @@ def _check_file(path: str) -> None:
         raise DecodeError(f"{path}: is empty (0 bytes); copy or download it again")
 
 
-def _open(path: str, deadline: Deadline) -> InputContainer:
+def _codec_options(limits: DecodeLimits) -> dict[str, str]:
+    """For FFmpeg's decoders, which then refuse a picture that turns out larger before they take memory for it."""
+    return {"max_pixels": str(limits.frame_pixels + _MOST_PADDING)}
+
+
+def _open(path: str, deadline: Deadline, limits: DecodeLimits) -> InputContainer:
     try:
-        container = _open_with_any_tags(os.path.abspath(path), deadline)
+        return _open_with_any_tags(os.path.abspath(path), deadline, _codec_options(limits))
     except av.error.ExitError:
         raise deadline.error() from None
     except av.error.PermissionError as error:
         raise DecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from None
     except av.FFmpegError as error:
+        kind = appearance(path)
+        if kind is not None or error.errno == errno.EINVAL:
+            looks = f" (looks like {kind})" if kind else ""
+            raise DecodeError(f"{path}: is not a video container we read{looks}; give a video file") from None
         raise DecodeError(
             f"{path}: is not a video, or is cut off or damaged where its tables are ({error.strerror}); "
             "try to play it, copy it again or leave it out"
         ) from None
-    if container.format.name in _TEXT_FORMATS:
-        container.close()
-        raise DecodeError(f"{path}: is not a video but a text file; give a video file")
-    return container
 
 
-def _open_with_any_tags(path: str, deadline: Deadline) -> InputContainer:
+def _open_with_any_tags(path: str, deadline: Deadline, options: dict[str, str]) -> InputContainer:
     """Open an absolute path, which FFmpeg takes for no protocol, whatever the encoding of titles in the file."""
     try:
-        return av.open(path, timeout=deadline.remaining())
+        return av.open(path, timeout=deadline.remaining(), options=options, container_options=OPTIONS)
     except UnicodeDecodeError:
         # PyAV 18 wants UTF-8 unless told otherwise; PyAV 19 takes anything and does not know the argument.
-        return av.open(path, metadata_errors="ignore", timeout=deadline.remaining())
+        return av.open(
+            path,
+            metadata_errors="ignore",
+            timeout=deadline.remaining(),
+            options=options,
+            container_options=OPTIONS,
+        )
 
 
 def _first_video_stream(path: str, container: InputContainer) -> VideoStream:

@@ -5,6 +5,7 @@ does not reach. It says when each picture is shown, which is compared with the p
 """
 
 import importlib
+import os
 from types import ModuleType
 
 import numpy as np
@@ -41,7 +42,7 @@ class TorchcodecReader(GuardedReader):
         info = self.info
         try:
             decoder = self._decoders.VideoDecoder(
-                info.path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
+                os.path.abspath(info.path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
             )
             if len(decoder) != info.num_frames:
                 raise Refusal(f"torchcodec counts {len(decoder)} frames where the packets show {info.num_frames}")
