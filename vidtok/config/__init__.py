@@ -18,7 +18,16 @@ from vidtok.config.backbones import (
     ViViTFSAConfig,
     parse_backbone,
 )
-from vidtok.config.base import Budget, Section, format_budget, from_tree, parse_budget
+from vidtok.config.base import (
+    Budget,
+    BudgetField,
+    Section,
+    brief,
+    first_problem,
+    format_budget,
+    from_tree,
+    parse_budget,
+)
 from vidtok.config.compressors import (
     CompressorConfig,
     CompressorUnion,
@@ -33,6 +42,7 @@ from vidtok.config.compressors import (
 )
 from vidtok.config.data import AugmentConfig, ClipConfig, DataConfig, Swap
 from vidtok.config.model import ModelConfig
+from vidtok.config.names import spelling
 from vidtok.config.recipe import EvalConfig, LoggerConfig, Recipe, RunConfig, TrainConfig
 
 __all__ = [
@@ -41,6 +51,7 @@ __all__ = [
     "BackboneConfig",
     "BackboneUnion",
     "Budget",
+    "BudgetField",
     "ClipConfig",
     "CompressorConfig",
     "CompressorUnion",
@@ -68,9 +79,12 @@ __all__ = [
     "ViViTFEConfig",
     "ViViTFSAConfig",
     "VideoMAEConfig",
+    "brief",
+    "first_problem",
     "format_budget",
     "from_tree",
     "parse_backbone",
     "parse_budget",
     "parse_compressor",
+    "spelling",
 ]
