@@ -189,10 +189,13 @@ def _read(files: Files, source_format: str | None, hints: Hints) -> Foreign:
 
 def _check_shapes(foreign: Foreign, where: str) -> None:
     """Compare every tensor with the model that the file describes. Raises WeightsError before anything is built."""
+    head = foreign.weights.get("head.weight", torch.empty(1))
     try:
         config = from_tree(ModelConfig, {"backbone": foreign.backbone.model_dump()})
         with torch.device("meta"):
-            own = build_model(config, foreign.clip, num_classes=foreign.num_classes or 1).state_dict()
+            own = build_model(
+                config, foreign.clip, num_classes=head.shape[0] if head.numel() and head.ndim else 1
+            ).state_dict()
     except ConfigError as error:
         raise WeightsError(f"{where}: its settings do not describe a model: {error}") from None
     for name, value in foreign.weights.items():
