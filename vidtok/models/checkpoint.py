@@ -101,7 +101,7 @@ def restore(entry: Any, weights: Mapping[str, Any], where: str) -> VideoModel:
     note = cast_note(weights.values())
     if note:
         logger.warning("%s: %s", where, note)
-    model.class_names, model.multi_label = told.class_names or None, told.multi_label
+    model.class_names, model.multi_label = told.class_names, told.multi_label
     return model.eval()
 
 
@@ -115,7 +115,7 @@ def read_entry(entry: Any, where: str) -> Entry:
     except ConfigError as error:
         raise WeightsError(f"{where}: its config does not describe a model: {error}") from None
     names, count = told.class_names, told.model.num_classes
-    if names and len(names) != count:
+    if names is not None and len(names) != count:
         raise WeightsError(f"{where}: its config names {len(names)} classes, its model has {count}")
     return told
 
