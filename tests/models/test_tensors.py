@@ -95,6 +95,13 @@ def test_what_is_no_dense_floating_tensor_is_refused_with_its_name(road: str, ki
     assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
 
 
+@pytest.mark.parametrize("road", ROADS)
+def test_a_name_that_would_steer_a_terminal_is_quoted(road: str, tmp_path: Path):
+    source = ROADS[road](tmp_path / road, tiny_model("vivit"), **{"\x1b[2J\n": torch.zeros(1)})
+    with pytest.raises(WeightsError, match=r"a tensor is called '\\x1b\[2J\\n'"):
+        load(source)
+
+
 @pytest.mark.filterwarnings("ignore:.*quantize_per_tensor.*", "ignore:.*torch.ao.quantization.*")
 def test_quantised_tensors_are_refused():
     value = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vidtok.config import brief
 from vidtok.errors import WeightsError
 
 CHECKSUM = "sha256"
@@ -20,8 +21,16 @@ ALIGNMENT = 64
 """Bytes to which torch aligns its own memory."""
 
 
+def require_printable(names: Iterable[str], where: str) -> None:
+    """Names go into messages and reports. Raises WeightsError for one that would steer a terminal."""
+    odd = next((name for name in names if not name.isprintable()), None)
+    if odd is not None:
+        raise WeightsError(f"{where}: a tensor is called {brief(odd)}, which is no name: not a file of weights")
+
+
 def plain_tensor(value: Any, name: str, where: str) -> Tensor:
     """A dense tensor with values of its own, as it is. Raises WeightsError for everything else."""
+    require_printable([name], where)
     if not isinstance(value, Tensor):
         raise WeightsError(f"{where}: '{name}' is a {type(value).__name__}, not a tensor: not a file of weights")
     odd = _oddity(value)
@@ -109,6 +118,7 @@ def fitted(module: nn.Module, weights: Mapping[str, Any], where: str) -> dict[st
 
 
 def _require_same_names(own: Mapping[str, Tensor], weights: Mapping[str, Any], where: str) -> None:
+    require_printable(weights, where)
     wrong = [f"{name} is missing" for name in own.keys() - weights.keys()]
     wrong += [f"{name} is unknown" for name in weights.keys() - own.keys()]
     if wrong:
