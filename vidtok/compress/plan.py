@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import nn
 
-from vidtok.config import Budget, parse_budget
+from vidtok.config import Budget, brief, parse_budget
 from vidtok.errors import ConfigError
 from vidtok.nn.attention import Attention
 from vidtok.nn.blocks import Block, Reducer
@@ -86,7 +86,7 @@ def read_budget(value: Any) -> Budget:
     is_number = isinstance(budget, tuple | float | int) and not isinstance(budget, bool)
     if not is_number or any(type(side) is not int for side in sides):
         raise ConfigError(
-            f"budget {value!r} is neither a grid of whole numbers, such as (5, 5), nor a keep rate, such as 0.7"
+            f"budget {brief(value)} is neither a grid of whole numbers, such as (5, 5), nor a keep rate, such as 0.7"
         )
     return budget
 

@@ -18,7 +18,14 @@ from vidtok.config.backbones import (
     ViViTFSAConfig,
     parse_backbone,
 )
-from vidtok.config.base import Budget, Section, format_budget, from_tree, parse_budget
+from vidtok.config.base import (
+    Budget,
+    BudgetField,
+    Section,
+    format_budget,
+    from_tree,
+    parse_budget,
+)
 from vidtok.config.compressors import (
     CompressorConfig,
     CompressorUnion,
@@ -32,7 +39,9 @@ from vidtok.config.compressors import (
     parse_compressor,
 )
 from vidtok.config.data import AugmentConfig, ClipConfig, DataConfig, Swap
+from vidtok.config.explain import brief, explain
 from vidtok.config.model import ModelConfig
+from vidtok.config.names import spelling
 from vidtok.config.recipe import EvalConfig, LoggerConfig, Recipe, RunConfig, TrainConfig
 
 __all__ = [
@@ -41,6 +50,7 @@ __all__ = [
     "BackboneConfig",
     "BackboneUnion",
     "Budget",
+    "BudgetField",
     "ClipConfig",
     "CompressorConfig",
     "CompressorUnion",
@@ -68,9 +78,12 @@ __all__ = [
     "ViViTFEConfig",
     "ViViTFSAConfig",
     "VideoMAEConfig",
+    "brief",
+    "explain",
     "format_budget",
     "from_tree",
     "parse_backbone",
     "parse_budget",
     "parse_compressor",
+    "spelling",
 ]

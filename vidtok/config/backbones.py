@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from vidtok.config.base import Section
+from vidtok.config.explain import brief
 from vidtok.errors import ConfigError
 
 SIZES: dict[str, tuple[int, int, int]] = {  # size: (dim, depth, num_heads)
@@ -23,13 +24,13 @@ Layout = Literal["frames", "joint", "factorised", "divided", "divided_no_cls", "
 
 class BackboneBase(Section):
     size: Literal["ti", "s", "b", "l", "h"] = Field("b", description="named size: sets dim, depth and num_heads")
-    dim: int | None = Field(None, ge=8, description="token width, instead of the size's")
-    depth: int | None = Field(None, ge=1, description="number of (spatial) blocks, instead of the size's")
-    num_heads: int | None = Field(None, ge=1, description="attention heads, instead of the size's")
-    patch: int = Field(16, ge=1, description="patch side [pixels]")
-    mlp_ratio: float = Field(4.0, gt=0, description="hidden width of the MLP / dim")
+    dim: int | None = Field(None, ge=8, le=8192, description="token width, instead of the size's")
+    depth: int | None = Field(None, ge=1, le=128, description="number of (spatial) blocks, instead of the size's")
+    num_heads: int | None = Field(None, ge=1, le=256, description="attention heads, instead of the size's")
+    patch: int = Field(16, ge=1, le=256, description="patch side [pixels]")
+    mlp_ratio: float = Field(4.0, ge=0.01, le=64, description="hidden width of the MLP / dim")
     gelu: Literal["tanh", "erf"] = Field("tanh", description="GELU variant; scenic and HF ViViT use tanh")
-    norm_eps: float = Field(1e-6, gt=0, description="epsilon of every layer norm")
+    norm_eps: float = Field(1e-6, gt=0, le=1, description="epsilon of every layer norm")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth rate of the last block, linear from 0")
     pool: Literal["cls", "mean"] = Field("cls", description="what the head reads; mean of the patch tokens: no cls")
     default_frames: ClassVar[int] = 32
@@ -69,15 +70,15 @@ class ViViTConfig(BackboneBase):
     """ViViT model 1: joint attention over all space-time tokens."""
 
     kind: Literal["vivit"] = "vivit"
-    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    tubelet: int = Field(2, ge=1, le=64, description="tubelet depth [frames]")
 
 
 class ViViTFEConfig(BackboneBase):
     """ViViT model 2: factorised encoder, a spatial encoder per time step, then a temporal one."""
 
     kind: Literal["vivit_fe"] = "vivit_fe"
-    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
-    temporal_depth: int = Field(4, ge=0, description="number of temporal blocks; 0: the mean over time steps")
+    tubelet: int = Field(2, ge=1, le=64, description="tubelet depth [frames]")
+    temporal_depth: int = Field(4, ge=0, le=128, description="number of temporal blocks; 0: the mean over time steps")
     arrangement: ClassVar[Layout] = "factorised"
 
 
@@ -85,7 +86,7 @@ class ViViTFSAConfig(BackboneBase):
     """ViViT model 3: factorised self-attention, time and space in turn inside every block."""
 
     kind: Literal["vivit_fsa"] = "vivit_fsa"
-    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    tubelet: int = Field(2, ge=1, le=64, description="tubelet depth [frames]")
     pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
     order: Literal["time_space", "space_time"] = Field("time_space", description="order of the two attentions")
     arrangement: ClassVar[Layout] = "divided_no_cls"
@@ -95,7 +96,7 @@ class ViViTFDPConfig(BackboneBase):
     """ViViT model 4: factorised dot products, half of the heads along time and half along space."""
 
     kind: Literal["vivit_fdp"] = "vivit_fdp"
-    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    tubelet: int = Field(2, ge=1, le=64, description="tubelet depth [frames]")
     pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
     arrangement: ClassVar[Layout] = "dot_product"
 
@@ -112,7 +113,7 @@ class TimeSformerConfig(BackboneBase):
 
     kind: Literal["timesformer"] = "timesformer"
     gelu: Literal["tanh", "erf"] = Field("erf", description="GELU variant; the official code uses erf")
-    tubelet: int = Field(1, ge=1, description="tubelet depth [frames]; the official models have 1")
+    tubelet: int = Field(1, ge=1, le=64, description="tubelet depth [frames]; the official models have 1")
     attention: Literal["divided", "joint", "space"] = Field("divided", description="what attends to what in a block")
     default_frames: ClassVar[int] = 8
 
@@ -130,9 +131,11 @@ class VideoMAEConfig(BackboneBase):
 
     kind: Literal["videomae"] = "videomae"
     gelu: Literal["tanh", "erf"] = Field("erf", description="GELU variant; the official code uses erf")
-    tubelet: int = Field(2, ge=1, description="tubelet depth [frames]")
+    tubelet: int = Field(2, ge=1, le=64, description="tubelet depth [frames]")
     pool: Literal["mean"] = Field("mean", description="what the head reads; this model has no cls token")
-    fc_norm_eps: float | None = Field(None, gt=0, description="epsilon of the norm after the mean; empty: norm_eps")
+    fc_norm_eps: float | None = Field(
+        None, gt=0, le=1, description="epsilon of the norm after the mean; empty: norm_eps"
+    )
     default_frames: ClassVar[int] = 16
 
 
@@ -144,7 +147,9 @@ def parse_backbone(value: Any) -> Any:
         return value
     match = re.fullmatch(r"([a-z][a-z0-9_]*?)_(ti|s|b|l|h)_(\d+)(?:x(\d+))?", value.lower())
     if match is None:
-        raise ConfigError(f"backbone '{value}' is not a name like vit_s_16 or vivit_fe_b_16x2; see `vidtok models`")
+        raise ConfigError(
+            f"backbone {brief(value)} is not a name like vit_s_16 or vivit_fe_b_16x2; see `vidtok models`"
+        )
     kind, size, patch, tubelet = match.groups()
     fields: dict[str, Any] = {"kind": kind, "size": size, "patch": int(patch)}
     return fields | ({"tubelet": int(tubelet)} if tubelet else {})

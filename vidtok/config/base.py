@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from vidtok.config.explain import explain
+from vidtok.config.explain import brief, explain
 from vidtok.errors import ConfigError
 
 Budget = float | tuple[int, int] | tuple[int, int, int]
@@ -47,13 +47,13 @@ def parse_budget(value: Any) -> Any:
     """Turn the command-line spelling of a budget into its API value: ``5x5`` -> (5, 5), ``0.7`` -> 0.7."""
     if isinstance(value, str):
         text = value.strip().lower()
-        if re.fullmatch(r"\d+(x\d+){1,2}", text):
+        if re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){1,2}", text):
             return tuple(int(part) for part in text.split("x"))
         try:
             return float(text)
         except ValueError:
             raise ConfigError(
-                f"budget '{value}' is neither a grid like 5x5 or 8x5x5 nor a keep rate like 0.7"
+                f"budget {brief(value)} is neither a grid like 5x5 or 8x5x5 nor a keep rate like 0.7"
             ) from None
     return tuple(value) if isinstance(value, list) else value
 
@@ -67,13 +67,20 @@ def parse_grid(value: Any) -> Any:
 
 
 def format_budget(budget: Budget | None) -> str:
-    """The command-line spelling of a budget: (5, 5) -> ``5x5``; None -> ``-``."""
+    """The command-line spelling of a budget, which ``parse_budget`` reads back equal: (5, 5) -> ``5x5``, 0.7, 1.
+
+    A keep rate takes as many digits as it needs, such as 0.6666666666666666. None -> ``-``.
+    """
     if budget is None:
         return "-"
-    return "x".join(map(str, budget)) if isinstance(budget, tuple) else f"{budget:g}"
+    if isinstance(budget, tuple):
+        return "x".join(map(str, budget))
+    short = f"{budget:g}"
+    return short if float(short) == budget else repr(budget)
 
 
 BudgetField = Annotated[Budget, BeforeValidator(inside_validation(parse_budget))]
-GridField = Annotated[tuple[int, int] | tuple[int, int, int], BeforeValidator(inside_validation(parse_grid))]
+Side = Annotated[int, Field(le=1024)]
+GridField = Annotated[tuple[Side, Side] | tuple[Side, Side, Side], BeforeValidator(inside_validation(parse_grid))]
 PathField = Annotated[str, AfterValidator(os.path.expanduser)]
 """A path, or what may stand for one; ``~`` is the home folder."""

@@ -44,7 +44,7 @@ class LookupConfig(Section):
     norm: Literal["after", "before"] = Field("after", description="layer norm after or before the q, k, v projections")
     wo: bool = Field(True, description="output projection of the gather")
     wo2: bool = Field(True, description="output projection of the infusion")
-    q: float = Field(2.0, gt=0, description="hidden width of the lookup MLP is dim / q")
+    q: float = Field(2.0, ge=0.01, le=8192, description="hidden width of the lookup MLP is dim / q")
     loss_weights: tuple[float, float] = Field((0.5, 0.5), description="loss weight of the (compressed, lookup) head")
     eval_head: Literal["auto", "compressed", "lookup", "mean"] = Field(
         "auto", description="head that answers; auto: mean of both, compressed in the factorised encoder"

@@ -20,6 +20,9 @@ Sampling = Literal[
     "videomae_ssv2",
     "umt",
 ]
+MAX_CLIP_PIXELS = 2**26
+"""Pixels of all frames of a clip: 64 frames of 1024 x 1024."""
+
 _SLOWFAST_LIKE = ("slowfast", "slowfast_offset", "timesformer")
 _TAKES_FPS = ("dense", *_SLOWFAST_LIKE)
 _TAKES_SHORT = ("dense", *_SLOWFAST_LIKE, "mmaction")
@@ -28,17 +31,22 @@ _TAKES_SHORT = ("dense", *_SLOWFAST_LIKE, "mmaction")
 class ClipConfig(Section):
     """What a model sees of a video. Stored with the weights and used unchanged by eval and infer."""
 
-    frames: int = Field(32, ge=1, description="frames per clip")
-    stride: int = Field(2, ge=1, description="frames between neighbours of a clip (dense sampling)")
+    frames: int = Field(32, ge=1, le=1024, description="frames per clip")
+    stride: int = Field(2, ge=1, le=10_000, description="frames between neighbours of a clip (dense sampling)")
     sampling: Sampling = Field("dense", description="convention by which frames are chosen (docs/clips.md)")
     fps: float | None = Field(
-        None, gt=0, description="frames per second that stride counts at; empty: the video's own (slowfast: 30)"
+        None,
+        gt=0,
+        le=1000,
+        description="frames per second that stride counts at; empty: the video's own (slowfast: 30)",
     )
     short: Literal["auto", "hold", "loop", "stretch"] = Field(
         "auto", description="videos shorter than a clip: hold the last frame, loop, stretch; auto: as sampling does"
     )
-    size: int = Field(224, ge=1, description="side of the square crop [pixels]")
-    short_side: int | None = Field(None, ge=1, description="short side before the test crop [pixels]; empty: size")
+    size: int = Field(224, ge=1, le=4096, description="side of the square crop [pixels]")
+    short_side: int | None = Field(
+        None, ge=1, le=4096, description="short side before the test crop [pixels]; empty: size"
+    )
     mean: tuple[float, float, float] = Field((0.5, 0.5, 0.5), description="RGB mean to subtract, of values in [0, 1]")
     std: tuple[float, float, float] = Field((0.5, 0.5, 0.5), description="RGB divisor, of values in [0, 1]")
 
@@ -65,6 +73,17 @@ class ClipConfig(Section):
             raise ValueError(f"short_side {self.short_side} is smaller than the crop size {self.size}")
         if min(self.std) <= 0:
             raise ValueError(f"std {self.std} must be positive")
+        return self
+
+    @model_validator(mode="after")
+    def _clip_fits_into_memory(self) -> "ClipConfig":
+        side = self.test_short_side
+        pixels = self.frames * side**2
+        if pixels > MAX_CLIP_PIXELS:
+            raise ValueError(
+                f"a clip of {self.frames} frames of {side}x{side} has {pixels / 1e6:.0f} "
+                f"million pixels, at most {MAX_CLIP_PIXELS / 1e6:.0f} are allowed; give fewer frames or smaller ones"
+            )
         return self
 
 

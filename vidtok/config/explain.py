@@ -1,6 +1,7 @@
 """What is wrong with a configuration, in one line: the same for recipes, checkpoints and calls from Python."""
 
 from collections.abc import Iterator
+from reprlib import Repr
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -9,30 +10,39 @@ from pydantic import BaseModel, ValidationError
 from vidtok.errors import did_you_mean
 
 
-def explain(error: ValidationError, schema: type[BaseModel]) -> str:
+def explain(error: ValidationError, schema: type[BaseModel] | None = None) -> str:
     """The first problem: its dotted key, what is wrong, the value and, for names, the nearest that exists."""
     problem = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    path, owner = _follow(problem["loc"], schema)
+    path, owner = _follow(problem["loc"], schema) if schema else (list(map(str, problem["loc"])), None)
     key, got = ".".join(path), problem["input"]
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(path[-1], list(owner.model_fields) if owner else [])}"
     if problem["type"] == "union_tag_invalid":
         kinds, tag = problem["ctx"]["expected_tags"].replace("'", ""), problem["ctx"]["tag"]
-        return f"{key}: unknown kind '{tag}'{did_you_mean(tag, kinds.split(', '))}; known: {kinds}"
+        return f"{key}: unknown kind {brief(tag)}{did_you_mean(tag, kinds.split(', '))}; known: {kinds}"
     cause = problem["msg"].removeprefix("Value error, ")
     if isinstance(got, dict | BaseModel):  # to print a whole section says nothing
         is_misplaced = isinstance(got, dict) and problem["type"] != "value_error"
         return f"{key + ': ' if key else ''}{cause}{' (got a mapping)' if is_misplaced else ''}"
-    return f"{key}: {cause} (got {_short(got)}){_nearest_choice(problem)}"
+    return f"{key}: {cause} (got {brief(got)}){_nearest_choice(problem)}"
 
 
-def _short(value: Any) -> str:
-    """A value as a message shows it."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python spells no whole number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+class _Brief(Repr):
+    """A value in few characters, however large or deep it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 60, 60
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 128 else f"a number of {x.bit_length()} bits"
+
+    def repr_instance(self, x: object, level: int) -> str:
+        return repr(x) if isinstance(x, float | bool | None) else f"a {type(x).__name__}"
+
+
+brief = _Brief().repr
+"""What an error message says of a value that may come from a stranger's file."""
 
 
 def _nearest_choice(problem: Any) -> str:

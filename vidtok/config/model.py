@@ -16,7 +16,9 @@ class ModelConfig(Section):
     compressor: Annotated[CompressorConfig, BeforeValidator(parse_compressor)] = Field(
         NoneConfig(), description="name (lookup) or mapping with kind"
     )
-    num_classes: int | None = Field(None, ge=1, description="number of classes; empty: counted from the data")
+    num_classes: int | None = Field(
+        None, ge=1, le=1_000_000, description="number of classes; empty: counted from the data"
+    )
     pretrained: PathField | None = Field(
         None, description="checkpoint to start from, ours or public: a file, a folder or hf://org/name"
     )

@@ -47,11 +47,11 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    clips: int = Field(4, ge=1, description="temporal clips per video")
+    clips: int = Field(4, ge=1, le=1000, description="temporal clips per video")
     crops: Literal[1, 3] = Field(3, description="spatial crops per clip")
     average: Literal["logits", "probs"] = Field("logits", description="what is averaged over views")
     budgets: tuple[BudgetField, ...] = Field((), description="budgets to evaluate; empty: the model's own")
-    batch_size: int = Field(16, ge=1, description="views per forward pass")
+    batch_size: int = Field(16, ge=1, le=65_536, description="views per forward pass")
 
 
 class RunConfig(Section):

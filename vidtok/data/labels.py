@@ -12,13 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vidtok.config import spelling
 from vidtok.data.segment import Segment
 from vidtok.errors import DataError
 
 _LISTS = files("vidtok.data") / "label_lists"
-
-_SPELLING = str.maketrans("_", " ", "\"'()")
-"""Names as folder names: underscores for spaces; quotes and parentheses come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +152,19 @@ class NameIndex:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        keys = [_spelling(name) for name in names]
+        keys = [spelling(name) for name in names]
         counts = Counter(keys)
         self._by_key = {key: index for index, key in enumerate(keys) if counts[key] == 1}
         self._by_name = {name: index for index, name in enumerate(names)}
         for name, alias in _kinetics_aliases() if _is_kinetics400(names) else ():
             for here, there in ((name, alias), (alias, name)):
                 if here in self._by_name:
-                    self._by_key.setdefault(_spelling(there), self._by_name[here])
+                    self._by_key.setdefault(spelling(there), self._by_name[here])
 
     def find(self, name: str) -> int | None:
         """Index of a class; None when there is no such name."""
         index = self._by_name.get(name)
-        return self._by_key.get(_spelling(name)) if index is None else index
-
-
-def _spelling(name: str) -> str:
-    return " ".join(name.translate(_SPELLING).casefold().split())
+        return self._by_key.get(spelling(name)) if index is None else index
 
 
 @cache

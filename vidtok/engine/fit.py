@@ -103,7 +103,12 @@ def make_model(recipe: Recipe, data: ClipDataModule) -> VideoModel:
         model = build_model(recipe.model, recipe.clip, num_classes=classes, eval_protocol=recipe.eval)
     else:
         model, table = start_from(
-            recipe.model.pretrained, recipe.model, recipe.clip, num_classes=classes, protocol=recipe.eval
+            recipe.model.pretrained,
+            recipe.model,
+            recipe.clip,
+            num_classes=classes,
+            class_names=data.class_names,
+            protocol=recipe.eval,
         )
         print(table, file=sys.stderr)
     model.class_names, model.multi_label = data.class_names, recipe.data.multi_label

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -44,6 +45,9 @@ from vidtok.nn.embed import Positions, SinCosPositions, SpaceTimePositions, Tube
 from vidtok.nn.tokens import TokenGrid
 
 Lattice = tuple[int, int, int]
+
+MAX_TOKENS = 2**16
+"""Patch tokens of a clip: 64 time steps of 32 x 32."""
 
 
 def _name_models() -> Iterator[str]:
@@ -140,12 +144,23 @@ def build_model(
     dim, _, _ = config.backbone.shape
     embed = TubeletEmbed(dim, tubelet=config.backbone.tubelet, patch=config.backbone.patch)
     lattice = embed.lattice(clip.frames, clip.size)
+    _require_sane_size(lattice, dim)
     model = BACKBONES[type(config.backbone)](config, embed, lattice, num_classes)
     init_weights(model)
     model.config = config.model_copy(update={"num_classes": num_classes})
     model.preprocessing = clip
     model.eval_protocol = eval_protocol or EvalConfig()
     return model
+
+
+def _require_sane_size(lattice: Lattice, dim: int) -> None:
+    """Position tables and buffers grow with the tokens, whatever the weights are. Raises ConfigError."""
+    count = prod(lattice)
+    if count > MAX_TOKENS or count * dim > MAX_TOKENS * 512:
+        raise ConfigError(
+            f"a clip makes {count} patch tokens of width {dim}; at most {min(MAX_TOKENS, MAX_TOKENS * 512 // dim)} of "
+            "that width are allowed: choose larger patches or tubelets, or smaller clips"
+        )
 
 
 def _vit(config: ModelConfig, embed: TubeletEmbed, lattice: Lattice, num_classes: int) -> VideoModel:

@@ -7,35 +7,69 @@ protocol and class names, so that one file answers everything that ``infer`` ask
 
 import json
 import logging
-import pickle
-import zipfile
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from pydantic import ConfigDict, StrictBool, StrictStr, field_validator
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vidtok.config import (
     Budget,
+    BudgetField,
     ClipConfig,
     CompressorUnion,
     EvalConfig,
     ModelConfig,
+    Section,
+    brief,
     format_budget,
     from_tree,
 )
 from vidtok.errors import ConfigError, WeightsError
+from vidtok.models.archive import (
+    UNREADABLE,
+    check_zip,
+    file_size,
+    first_line,
+    is_zip,
+    read_json_object,
+    refusal,
+)
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.card import model_card
+from vidtok.models.tensors import CHECKSUM, cast_note, checksum, fitted
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 CKPT_SUFFIX = ".ckpt"
+
+
+class Entry(Section):
+    """The ``vidtok`` entry of a checkpoint, checked before anything is built; other keys are later versions'."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelConfig
+    clip: ClipConfig
+    eval: EvalConfig
+    class_names: tuple[StrictStr, ...] | None = None
+    multi_label: StrictBool = False
+    budget: BudgetField | None = None
+
+    @field_validator("model")
+    @classmethod
+    def _says_its_classes(cls, value: ModelConfig) -> ModelConfig:
+        if value.num_classes is None:
+            raise ValueError("num_classes is missing")
+        return value
 
 
 def describe(model: VideoModel) -> dict[str, Any]:
@@ -51,41 +85,47 @@ def describe(model: VideoModel) -> dict[str, Any]:
     }
 
 
-def restore(entry: dict[str, Any], weights: dict[str, Tensor], where: str) -> VideoModel:
+def restore(entry: Any, weights: Mapping[str, Any], where: str) -> VideoModel:
     """Build the model that ``entry`` describes and give it ``weights``. Raises WeightsError."""
-    if entry.get("format") != FORMAT:
-        raise WeightsError(
-            f"{where}: checkpoint format {entry.get('format')}, this vidtok reads {FORMAT}; upgrade vidtok"
-        )
+    told = read_entry(entry, where)
+    count = told.model.num_classes
+    assert count is not None
     try:
-        config, clip = from_tree(ModelConfig, entry["model"]), from_tree(ClipConfig, entry["clip"])
-        protocol = from_tree(EvalConfig, entry["eval"])
         with torch.device("meta"):
-            model = build_model(config, clip, num_classes=config.num_classes or 0, eval_protocol=protocol)
-    except (KeyError, ConfigError) as error:
+            model = build_model(told.model, told.clip, num_classes=count, eval_protocol=told.eval)
+        if told.budget is not None:
+            model.set_budget(told.budget)
+    except ConfigError as error:
         raise WeightsError(f"{where}: its config does not describe a model: {error}") from None
     load_weights(model, weights, where)
-    model.class_names = tuple(entry["class_names"]) if entry.get("class_names") else None
-    model.multi_label = bool(entry.get("multi_label"))
-    if entry.get("budget"):
-        model.set_budget(entry["budget"])
+    note = cast_note(weights.values())
+    if note:
+        logger.warning("%s: %s", where, note)
+    model.class_names, model.multi_label = told.class_names, told.multi_label
     return model.eval()
 
 
-def load_weights(model: VideoModel, weights: dict[str, Tensor], where: str) -> None:
-    """Put ``weights`` into ``model``, which may be on the meta device. Every key must match. Raises WeightsError."""
-    own = model.state_dict()
-    wrong = [f"{key} is missing" for key in own.keys() - weights.keys()]
-    wrong += [f"{key} is unknown" for key in weights.keys() - own.keys()]
-    wrong += [
-        f"{key} is {list(weights[key].shape)}, the model has {list(own[key].shape)}"
-        for key in own.keys() & weights.keys()
-        if weights[key].shape != own[key].shape
-    ]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise WeightsError(f"{where}: weights do not fit the model: {sorted(wrong)[0]}{more}")
-    model.load_state_dict(weights, assign=True)
+def read_entry(entry: Any, where: str) -> Entry:
+    """Check a checkpoint's description of itself. Raises WeightsError."""
+    version = entry.get("format") if isinstance(entry, dict) else None
+    if type(version) is not int or version != FORMAT:
+        raise WeightsError(f"{where}: checkpoint format {brief(version)}, this vidtok reads {FORMAT}; upgrade vidtok")
+    try:
+        told = from_tree(Entry, entry)
+    except ConfigError as error:
+        raise WeightsError(f"{where}: its config does not describe a model: {error}") from None
+    names, count = told.class_names, told.model.num_classes
+    if names is not None and len(names) != count:
+        raise WeightsError(f"{where}: its config names {len(names)} classes, its model has {count}")
+    return told
+
+
+def load_weights(model: VideoModel, weights: Mapping[str, Any], where: str) -> None:
+    """Put ``weights`` into ``model``, which may be on the meta device: every key must match, every value be finite.
+
+    Parameters become float32 (``vidtok.models.tensors``). Raises WeightsError.
+    """
+    model.load_state_dict(fitted(model, weights, where), assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     _materialise_buffers(model)
@@ -145,8 +185,10 @@ def fetch(source: str | Path) -> Path:
     """The local file or folder of a source, which may be ``hf://org/name``. Raises WeightsError when there is none."""
     text = str(source)
     path = _from_hub(text) if text.startswith("hf://") else Path(text)
-    if not path.exists():
+    if not os.path.exists(path):
         raise WeightsError(f"checkpoint '{text}' not found; give a .ckpt file, a checkpoint folder or hf://org/name")
+    if not path.is_dir():
+        file_size(path)  # refuses pipes and devices
     return path
 
 
@@ -168,43 +210,46 @@ def _load_foreign(source: str | Path) -> VideoModel:
 
 
 def read_ckpt(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint without unpickling code. Raises WeightsError."""
-    if not zipfile.is_zipfile(path):
+    """Read a training checkpoint without unpickling code, after its checksums. Raises WeightsError."""
+    if not is_zip(path):
         raise WeightsError(f"{path}: not a checkpoint; use a .ckpt that `vidtok train` wrote, or a checkpoint folder")
+    check_zip(path, stored=True)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path}: not a checkpoint that loads safely: {first_line(error)}") from None
-    if not isinstance(content, dict) or "vidtok" not in content or "state_dict" not in content:
+    except UNREADABLE as error:
+        raise WeightsError(f"{path}: refused: {refusal(error)}; use a .ckpt that `vidtok train` wrote") from None
+    if not isinstance(content, dict) or "vidtok" not in content or not isinstance(content.get("state_dict"), dict):
         raise WeightsError(f"{path}: not a vidtok checkpoint; use a .ckpt that `vidtok train` wrote")
     return content
 
 
 def _load_ckpt(path: Path) -> VideoModel:
     content = read_ckpt(path)
-    weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+    weights = {str(key).removeprefix("model."): value for key, value in content["state_dict"].items()}
     return restore(content["vidtok"], weights, str(path))
 
 
-def _read_entry(folder: Path) -> dict[str, Any] | None:
+def _read_entry(folder: Path) -> Any:
     """The ``vidtok`` entry of a folder's config; None when the folder is another project's. Raises WeightsError."""
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{folder / CONFIG_FILE}: not valid JSON: {first_line(error)}") from None
-    return config.get("vidtok") if isinstance(config, dict) else None
+    return read_json_object(folder / CONFIG_FILE).get("vidtok")
 
 
-def _load_folder(folder: Path, entry: dict[str, Any]) -> VideoModel:
+def _load_folder(folder: Path, entry: Any) -> VideoModel:
     return restore(entry, read_safetensors(folder / WEIGHTS_FILE), str(folder))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file. Raises WeightsError when it is absent, truncated or something else."""
+    """Read a safetensors file. Raises WeightsError when it is absent, damaged or something else."""
+    file_size(path)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        with safe_open(path, framework="pt") as file:
+            written = (file.metadata() or {}).get(CHECKSUM)
+        weights = load_file(path)
+    except (SafetensorError, *UNREADABLE) as error:
         raise WeightsError(f"{path}: cannot be read: {first_line(error)}") from None
+    if written is not None and checksum(weights) != written:
+        raise WeightsError(f"{path}: damaged: its tensors are not those that were written; copy or download it again")
+    return weights
 
 
 def save_pretrained(model: VideoModel, folder: str | Path) -> Path:
@@ -212,7 +257,7 @@ def save_pretrained(model: VideoModel, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt", CHECKSUM: checksum(weights)})
     names = dict(enumerate(model.class_names or ()))
     config = {"library_name": "vidtok", "vidtok": describe(model), "id2label": names}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -240,8 +285,3 @@ def _from_hub(source: str) -> Path:
             f"'{source}' is not in the local cache and cannot be fetched ({first_line(error)}); either run "
             f"`hf download {name}` where there is a network, or pass --checkpoint PATH"
         ) from None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

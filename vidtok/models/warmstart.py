@@ -33,7 +33,7 @@ def compress_model(
     Args:
         model: a dense model, or one whose compressor has no weights of its own. It is not changed.
         compressor: name or config. With the name of the compressor that ``model`` has, only the budget is set.
-        budget: token budget; the compressor's own when not given.
+        budget: token budget; when not given, ``model``'s own if it has that compressor, else the compressor's default.
 
     Raises:
         ConfigError: a refused pair, a budget that does not fit, a model that has another compressor's weights.
@@ -41,7 +41,7 @@ def compress_model(
     wanted = from_tree(ModelConfig, model.config.model_dump() | {"compressor": compressor})
     is_own = isinstance(compressor, str) and compressor == model.config.compressor.kind
     if is_own:
-        wanted = model.config
+        wanted, budget = model.config, model.budget if budget is None else budget
     if budget is not None:
         wanted = with_budget(wanted, budget, keep=is_own or not isinstance(compressor, str))
     target = build_model(wanted, model.preprocessing, num_classes=model.num_classes, eval_protocol=model.eval_protocol)

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 
-from vidtok.config import ModelConfig, from_tree
+from vidtok.config import ModelConfig, explain, from_tree
 from vidtok.errors import ConfigError, WeightsError
+from vidtok.models.archive import first_line
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.checkpoint import fetch, load_weights, save_pretrained
@@ -23,9 +25,15 @@ from vidtok.models.pretrained import flax, hf, timesformer, timm, videomae
 from vidtok.models.pretrained.adapt import Adapted, Inflation, Wish, adapt, wished_backbone, wished_clip
 from vidtok.models.pretrained.reading import read_files
 from vidtok.models.pretrained.report import ConversionReport
+from vidtok.models.pretrained.settings import check_settings
 from vidtok.models.pretrained.source import Files, Foreign, Hints, strip_prefix
+from vidtok.models.tensors import cast_note
 
 __all__ = ["FORMATS", "ConversionReport", "Hints", "convert", "load_foreign"]
+
+
+MISFITS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What reading tensors of unexpected shapes may raise."""
 
 
 class Format(NamedTuple):
@@ -83,8 +91,8 @@ def load_foreign(
     """
     where = str(source)
     files = _without_wrappers(read_files(fetch(source), where))
-    foreign = _format_of(files, source_format).read(files, hints)
-    _check_heads(foreign, where)
+    foreign = _read(files, source_format, hints)
+    _check_shapes(foreign, where)
     count = num_classes or foreign.num_classes
     if count is None:
         raise WeightsError(f"{where}: it has no classifier; give num_classes for a new one")
@@ -98,8 +106,8 @@ def load_foreign(
     adapted = adapt(foreign, target, clip, wish)
     model, new = _fill(ghost, make, adapted, where)
     model.class_names, note = _agree_on_names(class_names, foreign, count, where)
-    beside = ", ".join(sorted(files.extras))
-    notes = [note, f"beside the weights and not used: {beside}" if beside else None]
+    beside = ", ".join(sorted(map(str, files.extras)))
+    notes = [cast_note(files.tensors.values()), note, f"beside the weights and not used: {beside}" if beside else None]
     return model.eval(), _report(where, foreign, adapted, new, model, notes)
 
 
@@ -165,12 +173,38 @@ def _format_of(files: Files, name: str | None) -> Format:
     raise WeightsError(f"{files.where}: {kind}, which is none that is known: {', '.join(FORMATS)}")
 
 
-def _check_heads(foreign: Foreign, where: str) -> None:
-    """Raises WeightsError when the file's own settings do not describe a model."""
+def _read(files: Files, source_format: str | None, hints: Hints) -> Foreign:
+    """What the file holds in our names. Raises WeightsError, whatever its tensors and settings are."""
+    check_settings(files)
+    reader = _format_of(files, source_format)
     try:
-        _ = foreign.backbone.shape
+        return reader.read(files, hints)
+    except ValidationError as error:
+        raise WeightsError(f"{files.where}: its settings do not describe a model: {explain(error)}") from None
+    except ConfigError as error:
+        raise WeightsError(f"{files.where}: its settings do not describe a model: {error}") from None
+    except MISFITS as error:  # say, a kernel of one axis; the cause stays for those who look for it
+        raise WeightsError(f"{files.where}: its tensors do not fit together: {first_line(error)}") from error
+
+
+def _check_shapes(foreign: Foreign, where: str) -> None:
+    """Compare every tensor with the model that the file describes. Raises WeightsError before anything is built."""
+    head = foreign.weights.get("head.weight", torch.empty(1))
+    try:
+        config = from_tree(ModelConfig, {"backbone": foreign.backbone.model_dump()})
+        with torch.device("meta"):
+            own = build_model(
+                config, foreign.clip, num_classes=head.shape[0] if head.numel() and head.ndim else 1
+            ).state_dict()
     except ConfigError as error:
         raise WeightsError(f"{where}: its settings do not describe a model: {error}") from None
+    for name, value in foreign.weights.items():
+        if name in own and value.shape != own[name].shape:
+            theirs = ", ".join(foreign.origin[name])
+            raise WeightsError(
+                f"{where}: tensors do not fit together: {name} is {list(value.shape)}, the model has "
+                f"{list(own[name].shape)}; made of '{theirs}'"
+            )
 
 
 def _fill(

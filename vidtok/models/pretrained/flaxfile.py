@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vidtok.errors import EnvironmentFault, WeightsError
-from vidtok.models.checkpoint import first_line
+from vidtok.models.archive import UNREADABLE, check_zip, first_line, open_file
 
 NDARRAY, COMPLEX, SCALAR = 1, 2, 3
 """flax's msgpack extension types."""
@@ -24,12 +24,14 @@ def read_msgpack(path: Path) -> dict[str, Any]:
     except ImportError:
         raise EnvironmentFault(f"{path} is a flax file, which needs msgpack: pip install 'vidtok[convert]'") from None
     try:
-        tree = msgpack.unpackb(path.read_bytes(), ext_hook=_decode, raw=False, strict_map_key=False)
-    except (msgpack.UnpackException, ValueError, TypeError) as error:
+        with open_file(path) as file:
+            tree = msgpack.unpackb(file.read(), ext_hook=_decode, raw=False, strict_map_key=False)
+        tree = _join_chunks(tree)
+    except (msgpack.UnpackException, *UNREADABLE) as error:
         raise WeightsError(f"{path}: not a complete flax msgpack file: {first_line(error)}") from None
     if not isinstance(tree, dict):
         raise WeightsError(f"{path}: holds a {type(tree).__name__}, not a tree of tensors")
-    return _join_chunks(tree)
+    return tree
 
 
 def _decode(kind: int, data: bytes) -> Any:
@@ -55,9 +57,10 @@ def _join_chunks(tree: Any) -> Any:
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
-    """A numpy archive of plain arrays. Raises WeightsError; pickled objects inside are refused."""
+    """A numpy archive of plain arrays. Raises WeightsError; bombs and pickled objects inside are refused."""
+    check_zip(path, stored=False)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(np.ascontiguousarray(archive[name])) for name in archive.files}
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: cannot be read, damaged or not plain arrays: {first_line(error)}") from None

@@ -1,11 +1,8 @@
 """Foreign files into named tensors, without ever running what a file asks to run."""
 
 import argparse
-import json
 import pickle
-import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,20 @@ import torch
 from torch import Tensor
 
 from vidtok.errors import WeightsError
-from vidtok.models.checkpoint import first_line, read_safetensors
+from vidtok.models.archive import (
+    UNREADABLE,
+    check_zip,
+    first_line,
+    is_zip,
+    member_names,
+    open_file,
+    read_json_object,
+    refusal,
+)
+from vidtok.models.checkpoint import read_safetensors
 from vidtok.models.pretrained.flaxfile import read_msgpack, read_npz
 from vidtok.models.pretrained.source import Files
+from vidtok.models.tensors import plain_tensor
 
 SAFE_GLOBALS = [argparse.Namespace]
 """Beyond tensors and plain values: DeiT and EViT files hold their command line as a Namespace of plain values."""
@@ -57,15 +65,7 @@ def _read_folder(folder: Path, where: str) -> Files:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty when there is no such file. Raises WeightsError when it is something else."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: not valid JSON: {first_line(error)}") from None
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: holds a {type(content).__name__}, not an object")
-    return content
+    return read_json_object(path) if path.is_file() else {}
 
 
 def read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
@@ -87,15 +87,15 @@ def read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
 
 def load_tree(path: Path) -> dict[str, Any]:
     """What a file holds, nested as it is. The format is told from the first bytes, not from the name."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(9)
     if len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return dict(read_safetensors(path))
     if path.suffix == ".safetensors":
         return dict(read_safetensors(path))  # says what is wrong with it
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            is_npz = all(name.endswith(".npy") for name in archive.namelist())
+    if is_zip(path):
+        is_npz = all(name.endswith(".npy") for name in member_names(path))
+        check_zip(path, stored=not is_npz)
         return dict(read_npz(path)) if is_npz else load_pickle(path)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return load_pickle(path)
@@ -110,14 +110,11 @@ def load_pickle(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(SAFE_GLOBALS), warnings.catch_warnings():
             # files that other tools wrote use newer pickle protocols; what cannot be read is an error below
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # tensors that are mapped cannot reach beyond the file
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it would run or make '{wanted[1]}'" if wanted else "it is damaged or no plain torch file"
-        raise WeightsError(
-            f"{path}: refused, because {reason}: only tensors and plain values are loaded; ask for a safetensors file"
-        ) from None
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise WeightsError(f"{path}: refused, because {refusal(error)}; ask for a safetensors file") from None
+    except UNREADABLE as error:
         raise WeightsError(f"{path}: cannot be read, damaged or incomplete: {first_line(error)}") from None
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not named tensors")
@@ -125,7 +122,7 @@ def load_pickle(path: Path) -> dict[str, Any]:
 
 
 def unwrap(tree: Mapping[str, Any], where: str) -> tuple[dict[str, Tensor], str | None, dict[str, Any]]:
-    """(tensors in float32, the entry that they were under, everything else). Raises WeightsError.
+    """(tensors as they are, the entry that they were under, everything else). Raises WeightsError.
 
     flax trees are flattened to names with slashes; a torch state dict is flat already.
     """
@@ -140,18 +137,22 @@ def unwrap(tree: Mapping[str, Any], where: str) -> tuple[dict[str, Tensor], str 
             extras = {key: value for key, value in tree.items() if key != wrapper}
     if set(weights) == {"params"}:
         weights = weights["params"]
-    return {name: _as_float(value, name, where) for name, value in _flatten(weights)}, wrapper, extras
+    return {name: plain_tensor(value, name, where) for name, value in _flatten(weights, where)}, wrapper, extras
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _flatten(tree: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
+    """(name with slashes, value) of every leaf. A part that comes twice is refused: it may hold itself."""
     items: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        items += _flatten(value, f"{name}/") if isinstance(value, Mapping) else [(name, value)]
+    parts, seen = [("", tree)], {id(tree)}
+    while parts:
+        prefix, part = parts.pop(0)
+        for key, value in part.items():
+            name = f"{prefix}{key}"
+            if not isinstance(value, Mapping):
+                items.append((name, value))
+                continue
+            if id(value) in seen:
+                raise WeightsError(f"{where}: '{name}' comes twice or holds itself: not a file of weights")
+            seen.add(id(value))
+            parts.append((f"{name}/", value))
     return items
-
-
-def _as_float(value: Any, name: str, where: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise WeightsError(f"{where}: '{name}' is a {type(value).__name__}, not a tensor: not a file of weights")
-    return value.detach().float()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vidtok.config import SIZES, BackboneUnion, ClipConfig, EvalConfig
 from vidtok.errors import WeightsError
+from vidtok.models.tensors import as_parameter
 
 BLOCK = {  # timm's names inside a block, which are ours
     name: name for name in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -84,11 +85,12 @@ class Ledger:
         return key in self.left
 
     def take(self, key: str) -> Tensor:
-        """Remove and return one tensor. Raises WeightsError when it is missing."""
+        """Remove and return one tensor in float32. Raises WeightsError when it is missing or no parameter."""
         try:
-            return self.left.pop(key)
+            value = self.left.pop(key)
         except KeyError:
             raise WeightsError(f"{self.where}: tensor '{key}' is missing; the file is incomplete") from None
+        return as_parameter(value, key, self.where)
 
     def put(self, name: str, value: Tensor, *keys: str, change: str | None = None) -> None:
         """Store ``value`` under our ``name``; ``keys`` are what it was made of, ``change`` how it differs."""

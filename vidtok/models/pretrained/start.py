@@ -1,6 +1,8 @@
 """Starting a wanted model from a checkpoint, ours or public: what ``model.pretrained`` and ``pretrained=`` do."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidtok.config import BackboneUnion, ClipConfig, EvalConfig, ModelConfig, NoneConfig
@@ -9,6 +11,7 @@ from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model, refusal
 from vidtok.models.checkpoint import is_own, load, load_weights
 from vidtok.models.pretrained import Hints, load_foreign
+from vidtok.models.pretrained.classes import HEADS, fit_heads, match_classes
 from vidtok.models.warmstart import compress_model
 
 logger = logging.getLogger(__name__)
@@ -18,13 +21,19 @@ WEIGHTS_DECIDE = ("gelu", "norm_eps")
 
 
 def start_from(
-    source: str | Path, config: ModelConfig, clip: ClipConfig, *, num_classes: int, protocol: EvalConfig | None = None
+    source: str | Path,
+    config: ModelConfig,
+    clip: ClipConfig,
+    *,
+    num_classes: int,
+    class_names: Sequence[str] | None = None,
+    protocol: EvalConfig | None = None,
 ) -> tuple[VideoModel, str]:
     """Build ``config`` for ``clip`` with the weights of ``source``.
 
     Public checkpoints are fitted to the clip's frames and size, the tubelet and the classes, as ``load_foreign``
-    does. Our own must be of the same shape; only heads of another number of classes start anew. A dense model's
-    weights start any compressor, as ``compress_model`` does.
+    does. Our own must be of the same shape. The classifier's rows follow the class names (``match_classes``). A dense
+    model's weights start any compressor, as ``compress_model`` does.
 
     Returns:
         The model, and a table of what was loaded, adapted, new and unused.
@@ -35,24 +44,36 @@ def start_from(
     refused = refusal(config)
     if refused:
         raise ConfigError(refused)
+    wanted = _Wanted(config, clip, num_classes, class_names, protocol)
     if is_own(source):
         theirs = load(source)
         if theirs.config.compressor.kind == config.compressor.kind:
-            return _from_own(theirs, source, config, clip, num_classes, protocol)
+            return _from_own(theirs, source, wanted)
         given = config.model_copy(update={"compressor": theirs.config.compressor})
-        dense, told = _from_own(theirs, source, given, clip, num_classes, protocol)
+        dense, told = _from_own(theirs, source, replace(wanted, config=given))
     else:
-        dense, told = _from_foreign(source, config, clip, num_classes, protocol)
+        dense, told = _from_foreign(source, wanted)
     if dense.config.compressor.kind == config.compressor.kind:
         return dense, told
     model, report = compress_model(dense, config.compressor)
     return model, f"{told}\n{report.table()}"
 
 
-def _from_foreign(
-    source: str | Path, config: ModelConfig, clip: ClipConfig, num_classes: int, protocol: EvalConfig | None
-) -> tuple[VideoModel, str]:
-    """The dense model of ``config``'s backbone."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    config: ModelConfig
+    clip: ClipConfig
+    num_classes: int
+    class_names: Sequence[str] | None
+    protocol: EvalConfig | None
+
+    def build(self) -> VideoModel:
+        return build_model(self.config, self.clip, num_classes=self.num_classes, eval_protocol=self.protocol)
+
+
+def _from_foreign(source: str | Path, wanted: _Wanted) -> tuple[VideoModel, str]:
+    """The dense model of the wanted backbone."""
+    config, clip, num_classes = wanted.config, wanted.clip, wanted.num_classes
     asked = config.backbone.model_dump(exclude={*WEIGHTS_DECIDE, "drop_path"}, exclude_unset=True)
     theirs, report = load_foreign(
         source,
@@ -68,11 +89,10 @@ def _from_foreign(
             logger.warning("clip.%s is %s, but '%s' was trained with %s", name, getattr(clip, name), source, told)
     backbone = theirs.config.backbone.model_copy(update={"drop_path": config.backbone.drop_path})
     _require_same_shape(backbone, config.backbone, source)
-    wanted = config.model_copy(update={"backbone": backbone, "compressor": NoneConfig()})
-    model = build_model(wanted, clip, num_classes=num_classes, eval_protocol=protocol)
-    load_weights(model, theirs.state_dict(), str(source))
-    model.class_names = theirs.class_names
-    return model, report.table()
+    dense = config.model_copy(update={"backbone": backbone, "compressor": NoneConfig()})
+    renewed = "head.weight" in report.new
+    model, told = _take_over(theirs, source, replace(wanted, config=dense), renewed=renewed)
+    return model, report.table() if renewed else f"{report.table()}\nnote: classifier {told}"
 
 
 def _require_same_shape(found: BackboneUnion, wanted: BackboneUnion, source: str | Path) -> None:
@@ -83,19 +103,19 @@ def _require_same_shape(found: BackboneUnion, wanted: BackboneUnion, source: str
         )
 
 
-def _from_own(
-    theirs: VideoModel,
-    source: str | Path,
-    config: ModelConfig,
-    clip: ClipConfig,
-    num_classes: int,
-    protocol: EvalConfig | None,
-) -> tuple[VideoModel, str]:
-    model = build_model(config, clip, num_classes=num_classes, eval_protocol=protocol)
-    renewed = ("head.", "lookup_head.") if theirs.num_classes != num_classes else ()
-    own = model.state_dict()
-    weights = {key: own[key] if key.startswith(renewed) else value for key, value in theirs.state_dict().items()}
-    load_weights(model, weights, str(source))
-    model.class_names = None if renewed else theirs.class_names
-    loaded = sum(not key.startswith(renewed) for key in weights)
-    return model, f"{source}: {loaded} tensors loaded, {len(weights) - loaded} of the heads new"
+def _from_own(theirs: VideoModel, source: str | Path, wanted: _Wanted) -> tuple[VideoModel, str]:
+    model, told = _take_over(theirs, source, wanted, renewed=False)
+    names = model.state_dict().keys()
+    heads = sum(name.startswith(HEADS) for name in names) if told.startswith("new") else 0
+    return model, f"{source}: {len(names) - heads} tensors loaded, {heads} of the heads new\nnote: classifier {told}"
+
+
+def _take_over(theirs: VideoModel, source: str | Path, wanted: _Wanted, *, renewed: bool) -> tuple[VideoModel, str]:
+    """(the wanted model with their weights, what became of the classifier, which is new already when ``renewed``)."""
+    model = wanted.build()
+    ours, count = wanted.class_names, wanted.num_classes
+    rows, told = match_classes(theirs.class_names, theirs.num_classes, None if renewed else ours, count)
+    load_weights(model, fit_heads(theirs.state_dict(), model.state_dict(), rows), str(source))
+    kept = theirs.class_names if rows is not None and not renewed else None
+    model.class_names = kept if ours is None else tuple(ours)
+    return model, told
