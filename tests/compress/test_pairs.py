@@ -222,6 +222,17 @@ def test_it_exports(variant: str, case: str):
         torch.testing.assert_close(exported(clip), model(clip))
 
 
+@pairs
+def test_all_of_it_follows_the_device_context(variant: str, case: str):
+    expected, clip = make(variant, case), tiny_clip(size=SIZE)
+    with torch.device("meta"):
+        model = make(variant, case)
+    everything = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    assert {name for name, tensor in everything.items() if not tensor.is_meta} == set()
+    model.to_empty(device="cpu").load_state_dict(expected.state_dict())
+    assert torch.equal(model(clip), expected(clip))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch warns of its own code
 @pytest.mark.parametrize(("variant", "case"), [("vivit", "evit"), ("vivit_fe", "lookup"), ("videomae", "semantic")])
