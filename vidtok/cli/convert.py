@@ -1,5 +1,6 @@
 """``vidtok convert``: public weights to a vidtok checkpoint folder."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -16,7 +17,7 @@ def convert(
     tubelet: Annotated[int | None, typer.Option(min=1, help="tubelet depth [frames]; the kernel is inflated")] = None,
     inflate: Annotated[Literal["central", "average"], typer.Option(help="how an image kernel is inflated")] = "central",
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes; another number gives a new head")] = None,
-    classes: Annotated[Text, typer.Option(help="text file, one class name a line, in label order")] = None,
+    classes: Annotated[Path | None, typer.Option(help="text file, one class name a line, in label order")] = None,
     source_format: Annotated[Text, typer.Option("--format", help="kind of source, where it is not recognised")] = None,
     source_frames: Annotated[int | None, typer.Option(min=1, help="frames that the source was trained on")] = None,
     source_family: Annotated[Text, typer.Option(help="family of the source, where its tensors fit two")] = None,

@@ -8,12 +8,17 @@ from vidtok.models.pretrained.source import Files, Foreign, Hints, Ledger, backb
 
 NAME = "videomae"
 BLOCK = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+KEY_BIAS = "bias of the keys: it shifts all scores of a query alike, which the softmax cancels"
 DECODER = r"decoder\..*|encoder_to_decoder\..*|mask_token"
 
 
 def matches(files: Files) -> bool:
-    """A query bias of its own, with or without the prefix of the pre-training model."""
-    return any(f"{prefix}blocks.0.attn.q_bias" in files.tensors for prefix in ("", "encoder."))
+    """A query bias of its own, with or without the prefix of the pre-training model; or one bias, but no positions."""
+    if any(f"{prefix}blocks.0.attn.q_bias" in files.tensors for prefix in ("", "encoder.")):
+        return True
+    kernel = files.tensors.get("patch_embed.proj.weight")
+    is_video = kernel is not None and kernel.ndim == 5 and "blocks.0.attn.qkv.weight" in files.tensors
+    return is_video and not files.tensors.keys() & {"pos_embed", "cls_token"}
 
 
 def read(files: Files, hints: Hints) -> Foreign:
@@ -26,11 +31,23 @@ def read(files: Files, hints: Hints) -> Foreign:
         theirs, ours = f"{prefix}blocks.{layer}", f"encoder.blocks.{layer}"
         for name in BLOCK:
             ledger.copy_pair(f"{theirs}.{name}", f"{ours}.{name}")
-        for name in ("attn.qkv.weight", "attn.q_bias", "attn.v_bias"):
-            ledger.copy(f"{theirs}.{name}", f"{ours}.{name}")
+        ledger.copy(f"{theirs}.attn.qkv.weight", f"{ours}.attn.qkv.weight")
+        _read_biases(ledger, f"{theirs}.attn", f"{ours}.attn")
     read_ending(ledger, re.escape(f"{prefix}norm"))
     ledger.copy_head("head")
     return _assemble(ledger, files, hints, depth)
+
+
+def _read_biases(ledger: Ledger, theirs: str, ours: str) -> None:
+    """Biases of queries and values, of their own or in the one of all three maps."""
+    ledger.set_aside(re.escape(f"{theirs}.k_bias"), KEY_BIAS)
+    if f"{theirs}.qkv.bias" not in ledger:
+        for name in ("q_bias", "v_bias"):
+            ledger.copy(f"{theirs}.{name}", f"{ours}.{name}")
+        return
+    q_bias, _, v_bias = ledger.take(f"{theirs}.qkv.bias").chunk(3)
+    for name, bias in (("q_bias", q_bias), ("v_bias", v_bias)):
+        ledger.put(f"{ours}.{name}", bias, f"{theirs}.qkv.bias", change=f"without the {KEY_BIAS}")
 
 
 def read_ending(ledger: Ledger, token_norm: str) -> None:
