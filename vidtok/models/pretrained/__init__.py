@@ -1,8 +1,8 @@
 """Public checkpoints of other projects, read safely and turned into our models.
 
 One small file reads each family of sources; ``adapt`` fits what was read to the model that is wanted, and
-``ConversionReport`` tells what became of every tensor. Nothing is unpickled freely and no tensor is skipped
-without a reason.
+``ConversionReport`` tells what became of every tensor. Nothing that a file asks to run is run, and no tensor is
+skipped without a reason.
 """
 
 import re
@@ -21,9 +21,10 @@ from vidtok.models.build import build_model
 from vidtok.models.checkpoint import fetch, load_weights, save_pretrained
 from vidtok.models.pretrained import flax, hf, timesformer, timm, videomae
 from vidtok.models.pretrained.adapt import Adapted, Inflation, Wish, adapt, wished_backbone, wished_clip
-from vidtok.models.pretrained.reading import read_files
+from vidtok.models.pretrained.names import peeled, without_wrappers
+from vidtok.models.pretrained.reading import read_files, told_left_out
 from vidtok.models.pretrained.report import ConversionReport
-from vidtok.models.pretrained.source import Files, Foreign, Hints, strip_prefix
+from vidtok.models.pretrained.source import Files, Foreign, Hints
 
 __all__ = ["FORMATS", "ConversionReport", "Hints", "convert", "load_foreign"]
 
@@ -58,6 +59,7 @@ def load_foreign(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     source_format: str | None = None,
+    weights: str | None = None,
     hints: Hints = Hints(),  # noqa: B008 (frozen)
 ) -> tuple[VideoModel, ConversionReport]:
     """Load a public checkpoint of another project; arguments ask for what the source is not.
@@ -72,6 +74,7 @@ def load_foreign(
         num_classes: size of the classifier; another size than the source's gives a new, random one.
         class_names: names in label order, for sources that have none.
         source_format: a name of ``FORMATS``, where the file's own looks mislead.
+        weights: entry of a training file that holds the weights, such as ``model_ema``; ``ema``: its moving average.
         hints: what the file cannot say about itself.
 
     Returns:
@@ -82,8 +85,8 @@ def load_foreign(
         ConfigError: a wish that no model can fulfil.
     """
     where = str(source)
-    files = _without_wrappers(read_files(fetch(source), where))
-    foreign = _format_of(files, source_format).read(files, hints)
+    files = read_files(fetch(source), where, weights)
+    foreign = _translate(files, source_format, hints)
     _check_heads(foreign, where)
     count = num_classes or foreign.num_classes
     if count is None:
@@ -99,7 +102,12 @@ def load_foreign(
     model, new = _fill(ghost, make, adapted, where)
     model.class_names, note = _agree_on_names(class_names, foreign, count, where)
     beside = ", ".join(sorted(files.extras))
-    notes = [note, f"beside the weights and not used: {beside}" if beside else None]
+    notes = [
+        note,
+        f"beside the weights and not used: {beside}" if beside else None,
+        told_left_out(files.left_out).removeprefix("; ") or None,
+        *files.notes,
+    ]
     return model.eval(), _report(where, foreign, adapted, new, model, notes)
 
 
@@ -115,6 +123,7 @@ def convert(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     source_format: str | None = None,
+    weights: str | None = None,
     source_frames: int | None = None,
     source_family: str | None = None,
     num_heads: int | None = None,
@@ -138,27 +147,36 @@ def convert(
         num_classes=num_classes,
         class_names=class_names,
         source_format=source_format,
+        weights=weights,
         hints=Hints(num_heads, source_frames, source_family, preset, channel_order),
     )
     save_pretrained(model, folder)
     return report
 
 
-def _without_wrappers(files: Files) -> Files:
-    """Names without what DataParallel and training scripts put in front of them."""
-    return replace(files, tensors=strip_prefix(files.tensors, ("module.", "model.")))
+def _translate(files: Files, source_format: str | None, hints: Hints) -> Foreign:
+    """The source in our names. Raises WeightsError, which names what was left out of the file unread."""
+    try:
+        files = replace(files, tensors=without_wrappers(files.tensors, files.where))
+        files, found = _recognise(files, source_format)
+        return found.read(files, hints)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{told_left_out(files.left_out)}") from None
 
 
-def _format_of(files: Files, name: str | None) -> Format:
+def _recognise(files: Files, name: str | None) -> tuple[Files, Format]:
+    """(files with the names that a reader knows, that reader). Raises WeightsError."""
     if name is not None:
         if name not in FORMATS:
             raise WeightsError(f"source_format '{name}' is not one of {', '.join(FORMATS)}")
-        return FORMATS[name]
-    for candidate in FORMATS.values():
-        if candidate.matches(files):
-            return candidate
+        return files, FORMATS[name]
     if "vidtok" in files.extras:
         raise WeightsError(f"{files.where}: a vidtok training checkpoint; give its name the ending .ckpt")
+    for tensors in peeled(files.tensors):
+        seen = replace(files, tensors=tensors)
+        for candidate in FORMATS.values():
+            if candidate.matches(seen):
+                return seen, candidate
     some = sorted(files.tensors)[0] if files.tensors else "no tensor at all"
     told = files.config.get("model_type")
     kind = f"a '{told}' model" if told else f"of a model with the tensor '{some}'"

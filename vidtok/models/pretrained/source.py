@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,19 @@ class Files:
     """What else the file holds beside the weights: epoch, optimiser state, a config as text."""
     wrapper: str | None = None
     """The entry that the weights were found under; None when they are the file itself."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Kind of object that was not read -> where it stood."""
+    notes: tuple[str, ...] = ()
+    """What is to be said about the reading itself."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the training script was called with, as far as the file keeps it; empty when it does not."""
+        for name in ("args", "arguments", "hyper_parameters", "hparams", "opt", "config", "cfg"):
+            told = self.extras.get(name)
+            if isinstance(told, Mapping):
+                return {str(key): value for key, value in told.items()}
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +196,3 @@ def split_steps(count: int, *, patch: int, tubelet: int, hints: Hints, where: st
         f"{where}: {count} positions cannot be split into time and space for tubelets of {tubelet} x {patch} pixels "
         f"and source_frames {hints.source_frames}; give the number of frames that the model was trained on"
     )
-
-
-def strip_prefix(tensors: dict[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
-    """Names without each prefix in turn, when most names carry it: wrappers prepend to every name but the head's."""
-    for prefix in prefixes:
-        if 2 * sum(key.startswith(prefix) for key in tensors) > len(tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
