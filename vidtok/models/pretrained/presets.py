@@ -61,9 +61,9 @@ def timesformer_preset(
 
 
 def videomae_preset(
-    *, frames: int, size: int, num_classes: int | None, preset: dict[str, Any] = IMAGENET
+    *, frames: int, size: int, num_classes: int | None, preset: dict[str, Any] = IMAGENET, stride: int = 4
 ) -> tuple[ClipConfig, EvalConfig]:
     """Kinetics: 16x4 frames, 5x3 views; Something-Something: spread over the video, 2x3 views."""
     ssv2 = num_classes == SSV2_CLASSES
-    tree = {"frames": frames, "stride": 4, "sampling": "videomae_ssv2" if ssv2 else "videomae", "size": size}
+    tree = {"frames": frames, "stride": stride, "sampling": "videomae_ssv2" if ssv2 else "videomae", "size": size}
     return from_tree(ClipConfig, tree | preset), EvalConfig(clips=2 if ssv2 else 5, crops=3)

@@ -196,3 +196,9 @@ def split_steps(count: int, *, patch: int, tubelet: int, hints: Hints, where: st
         f"{where}: {count} positions cannot be split into time and space for tubelets of {tubelet} x {patch} pixels "
         f"and source_frames {hints.source_frames}; give the number of frames that the model was trained on"
     )
+
+
+def whole_number(told: Mapping[str, Any], name: str) -> int | None:
+    """A number that a file's training arguments hold, of a size that frames and pixels have; None otherwise."""
+    value = told.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 4096 else None

@@ -4,7 +4,15 @@ import re
 
 from vidtok.config import VideoMAEConfig
 from vidtok.models.pretrained.presets import IMAGENET, colours, videomae_preset
-from vidtok.models.pretrained.source import Files, Foreign, Hints, Ledger, backbone_shape, guess_heads
+from vidtok.models.pretrained.source import (
+    Files,
+    Foreign,
+    Hints,
+    Ledger,
+    backbone_shape,
+    guess_heads,
+    whole_number,
+)
 
 NAME = "videomae"
 BLOCK = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -59,15 +67,20 @@ def read_ending(ledger: Ledger, token_norm: str) -> None:
 
 
 def _assemble(ledger: Ledger, files: Files, hints: Hints, depth: int) -> Foreign:
-    weights = ledger.weights
+    weights, told = ledger.weights, files.arguments
     dim, _, tubelet, patch, _ = weights["patch_embed.proj.weight"].shape
     heads, notes = guess_heads(dim, hints, files.where)
     shape = backbone_shape(dim, depth, heads, weights["encoder.blocks.0.mlp.fc1.weight"].shape[0])
+    frames, size = whole_number(told, "num_frames"), whole_number(told, "input_size")
     clip, protocol = videomae_preset(
-        frames=hints.source_frames or 16,
-        size=224,
+        frames=hints.source_frames or frames or 16,
+        size=size or 224,
         num_classes=ledger.num_classes,
         preset=colours(hints.preset, IMAGENET),
+        stride=whole_number(told, "sampling_rate") or 4,
     )
+    source = "its training arguments say" if frames and size else "is usual: the file does not say"
+    if hints.source_frames is None:
+        notes += (f"{clip.frames} frames of {clip.size} pixels, as {source}",)
     backbone = VideoMAEConfig(patch=patch, tubelet=tubelet, **shape)
     return Foreign(NAME, backbone, clip, protocol, **ledger.close(), notes=notes)
