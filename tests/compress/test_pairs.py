@@ -215,11 +215,25 @@ def test_it_compiles_to_one_graph(variant: str, case: str):
 
 
 @graphs
-def test_it_exports(variant: str, case: str):
-    model, clip = make(variant, case, depth=3), tiny_clip(size=SIZE)
-    exported = torch.export.export(model, (clip,)).module()
-    with torch.no_grad():
-        torch.testing.assert_close(exported(clip), model(clip))
+def test_it_exports_with_any_batch(variant: str, case: str):
+    model = make(variant, case, depth=3)
+    shapes = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(model, (tiny_clip(size=SIZE),), dynamic_shapes=shapes).module()
+    for batch in (1, 2, 5):
+        clip = tiny_clip(batch, size=SIZE)
+        with torch.no_grad():
+            torch.testing.assert_close(exported(clip), model(clip))
+
+
+@pairs
+def test_all_of_it_follows_the_device_context(variant: str, case: str):
+    expected, clip = make(variant, case), tiny_clip(size=SIZE)
+    with torch.device("meta"):
+        model = make(variant, case)
+    everything = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    assert {name for name, tensor in everything.items() if not tensor.is_meta} == set()
+    model.to_empty(device="cpu").load_state_dict(expected.state_dict())
+    assert torch.equal(model(clip), expected(clip))
 
 
 @pytest.mark.slow

@@ -76,9 +76,9 @@ def test_videomaes_processor_is_believed(tmp_path: Path):
 
 
 PROTOCOLS = {  # family: (sampling, stride, clips, crops) on Kinetics, then on Something-Something
-    "vivit": (("dense", 2, 4, 3), ("dense", 2, 4, 3)),
-    "divided_space_time": (("dense", 32, 1, 3), ("uniform", 32, 1, 3)),
-    "videomae": (("dense", 4, 5, 3), ("uniform", 4, 2, 3)),
+    "vivit": (("scenic", 2, 4, 3), ("scenic", 2, 4, 3)),
+    "divided_space_time": (("timesformer", 32, 1, 3), ("uniform", 32, 1, 3)),
+    "videomae": (("videomae", 4, 5, 3), ("videomae_ssv2", 4, 2, 3)),
 }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     PreTrainedModel,
@@ -144,6 +145,29 @@ def test_a_bare_encoder_is_read_under_its_own_names(tmp_path: Path):
     ours, report = load_foreign(tmp_path, num_classes=5)
     assert torch.equal(ours.positions.pos_embed, model.vivit.embeddings.position_embeddings)
     assert set(report.new) == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("names", ["files", "memory", "one release"])
+def test_a_bias_of_videomaes_keys_changes_nothing_and_is_told(names: str, tmp_path: Path):
+    """As files of transformers 5.10 have it, which trained one."""
+    torch.manual_seed(0)
+    model = perturbed(LIBRARY["videomae"](**SIZES["small"]))
+    model.save_pretrained(tmp_path)
+    weights = model.state_dict() if names == "memory" else load_file(tmp_path / "model.safetensors")
+    for key in [key for key in weights if key.endswith(("q_bias", "query.bias", "q_proj.bias"))]:
+        stem, bias = key.removesuffix(key.rpartition("attention.")[2]), weights[key]
+        weights[f"{stem}key.bias"] = torch.randn_like(bias)
+        if names == "one release":
+            weights[f"{stem}query.bias"] = weights.pop(key)
+            weights[f"{stem}value.bias"] = weights.pop(f"{stem}v_bias")
+    save_file(weights, tmp_path / "model.safetensors")
+    ours, report = load_foreign(tmp_path)
+    clip = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        want = theirs(model, clip)
+        assert (ours(clip) - want).abs().max() < 1e-5 * want.abs().max()
+    assert len(report.unused) == 2 and not report.adapted
+    assert "attention.key (2): bias of the keys: it shifts all scores of a query alike" in report.table()
 
 
 def saved(tmp_path: Path, **entries: object) -> Path:

@@ -74,6 +74,26 @@ def test_official_videomae_files(wrapper: str, tmp_path: Path):
     assert not report.adapted and not report.new and not report.unused
 
 
+def test_videomae_files_with_one_bias_for_queries_keys_and_values(tmp_path: Path):
+    model = perturbed(LIBRARY["videomae"](**SIZES["small"], layer_norm_eps=1e-6))
+    official = layouts.official_videomae(model.state_dict())
+    for layer in range(2):
+        q_bias, v_bias = (official.pop(f"blocks.{layer}.attn.{part}_bias") for part in "qv")
+        official[f"blocks.{layer}.attn.qkv.bias"] = torch.cat([q_bias, torch.randn_like(q_bias), v_bias])
+    torch.save({"model": official}, tmp_path / "ft.pth")
+    ours, report = load_foreign(tmp_path / "ft.pth", hints=Hints(num_heads=4, source_frames=4), image_size=32)
+    plain = load_foreign_of(model, tmp_path)
+    assert all(torch.equal(value, plain[name]) for name, value in ours.state_dict().items())
+    assert all("shifts all scores of a query alike" in how for how in report.adapted.values())
+
+
+def load_foreign_of(model: torch.nn.Module, folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of the same model from its usual layout."""
+    torch.save({"model": layouts.official_videomae(model.state_dict())}, folder / "usual.pth")
+    hints = Hints(num_heads=4, source_frames=4)
+    return load_foreign(folder / "usual.pth", hints=hints, image_size=32)[0].state_dict()
+
+
 def test_official_videomae_pretraining_files(tmp_path: Path):
     official = layouts.official_videomae(perturbed(LIBRARY["videomae"](**SIZES["small"])).state_dict())
     encoder = {f"encoder.{key}": value for key, value in official.items() if not key.startswith(("head", "fc_norm"))}

@@ -16,8 +16,13 @@ def convert(
     tubelet: Annotated[int | None, typer.Option(min=1, help="tubelet depth [frames]; the kernel is inflated")] = None,
     inflate: Annotated[Literal["central", "average"], typer.Option(help="how an image kernel is inflated")] = "central",
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes; another number gives a new head")] = None,
-    classes: Annotated[Text, typer.Option(help="text file, one class name a line, in label order")] = None,
+    classes: Annotated[
+        Text, typer.Option(help="file with one class name a line, or a list: kinetics400, ssv2, ucf101")
+    ] = None,
     source_format: Annotated[Text, typer.Option("--format", help="kind of source, where it is not recognised")] = None,
+    weights: Annotated[
+        Text, typer.Option(help="entry of a training file to take, such as model_ema; ema: its moving average")
+    ] = None,
     source_frames: Annotated[int | None, typer.Option(min=1, help="frames that the source was trained on")] = None,
     source_family: Annotated[Text, typer.Option(help="family of the source, where its tensors fit two")] = None,
     num_heads: Annotated[int | None, typer.Option(min=1, help="attention heads of the source")] = None,
@@ -29,10 +34,10 @@ def convert(
     Reads HF ViViT, TimeSformer, VideoMAE and ViT, official TimeSformer and VideoMAE, mmaction2 TimeSformer, timm,
     DeiT and EViT, scenic ViViT and Google's ViT. Exits with 4 when a tensor cannot be accounted for.
     """
-    from vidtok.data.labels import read_class_names
+    from vidtok.data.labels import find_class_names
     from vidtok.models.pretrained import convert as run
 
-    names = read_class_names(classes) if classes else None
+    names = find_class_names(classes) if classes else None
     report = run(
         source,
         out,
@@ -44,6 +49,7 @@ def convert(
         num_classes=num_classes,
         class_names=names,
         source_format=source_format,
+        weights=weights,
         source_frames=source_frames,
         source_family=source_family,
         num_heads=num_heads,

@@ -71,7 +71,7 @@ def match(keys: Tensor, num_merged: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def add_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     """Add ``rows`` [B, r, D] to the rows ``index`` [B, r] of ``x`` [B, N, D]; several may meet in one."""
-    first = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
+    first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
     return x.flatten(0, 1).index_add(0, (index + first).flatten(), rows.flatten(0, 1)).view_as(x)
 
 

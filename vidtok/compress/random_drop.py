@@ -12,12 +12,13 @@ from vidtok.compress.plan import EncoderPlan, LayerFactory
 from vidtok.compress.reduce import RateReducer, plan_reducers, take_rows
 from vidtok.config import RandomConfig
 from vidtok.nn.attention import Heads
+from vidtok.nn.buffers import Buffered
 from vidtok.nn.tokens import Tokens
 
 _SEED = 0
 
 
-class KeepRandom(RateReducer):
+class KeepRandom(RateReducer, Buffered):
     """Keeps K tokens by lot: in training anew for every sample, in eval by one fixed order, so that answers repeat."""
 
     lots: Tensor
@@ -27,14 +28,14 @@ class KeepRandom(RateReducer):
         self.num_lots = factory.grid.num_tokens // self.num_steps
         self.reset_buffers()
 
-    def reset_buffers(self, device: torch.device | None = None) -> None:
-        """Draw the lots of eval, which are not in the state dict, on ``device`` (None: the CPU)."""
+    def make_buffers(self) -> dict[str, Tensor]:
+        """The lots of eval."""
         drawn = torch.rand(self.num_lots, generator=torch.Generator("cpu").manual_seed(_SEED), device="cpu")
-        ranks = drawn.argsort().argsort()  # whole numbers: a model in bfloat16 would round lots until many tie
-        self.register_buffer("lots", ranks.to(device), persistent=False)
+        # whole numbers: a model in bfloat16 would round lots until many tie
+        return {"lots": drawn.argsort().argsort()}
 
     def reduce(self, tokens: Tokens, heads: Heads) -> Tokens:
-        batch, num_tokens = len(tokens.x), tokens.grid.num_tokens // self.num_steps
+        batch, num_tokens = tokens.x.shape[0], tokens.grid.num_tokens // self.num_steps
         if self.training:
             lots = torch.rand(batch, num_tokens, device=tokens.x.device)
         else:

@@ -90,7 +90,7 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
 
     Selecting rows of the flattened batch is many times faster than ``gather`` with an index of D columns.
     """
-    first = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
+    first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
     return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)
 
 

@@ -21,6 +21,7 @@ from vidtok.compress.plan import EncoderPlan, LayerFactory
 from vidtok.config import Budget, SemanticConfig, format_budget
 from vidtok.errors import ConfigError
 from vidtok.nn.blocks import Block
+from vidtok.nn.buffers import Buffered
 from vidtok.nn.divided import DividedBlock, fold_steps, unfold_steps
 from vidtok.nn.embed import LatticeResize
 from vidtok.nn.tokens import TokenGrid, TokenModule, Tokens, block_diagonal
@@ -41,7 +42,7 @@ def window_starts(size: int, count: int) -> tuple[int, list[int]]:
     return width, [number * (size - width) // (count - 1) for number in range(count)]
 
 
-class WindowPool(nn.Module):
+class WindowPool(Buffered):
     """First centres: a weighted mean of the tokens in each window of a lattice (equations 4 and 5)."""
 
     def __init__(self, dim: int, hw: tuple[int, int], budget: tuple[int, int], *, kind: str, eps: float) -> None:
@@ -55,16 +56,18 @@ class WindowPool(nn.Module):
 
     def set_target(self, budget: tuple[int, int]) -> None:
         self.budget = budget
-        self.reset_buffers(self.rows.device if hasattr(self, "rows") else None)
-
-    def reset_buffers(self, device: torch.device | None = None) -> None:
-        """Places of the windows' cells, which are not in the state dict, on ``device`` (None: the CPU)."""
-        axes = [window_starts(size, count) for size, count in zip(self.hw, self.budget)]
+        axes = self._axes()
         self.window = axes[0][0], axes[1][0]
         self.is_padded = any(starts[0] < 0 or starts[-1] + width > size for (width, starts), size in zip(axes, self.hw))
-        for name, (width, starts) in zip(("rows", "columns"), axes):
-            cells = [start + cell for start in starts for cell in range(width)]
-            self.register_buffer(name, torch.tensor(cells, device=device or "cpu"), persistent=False)
+        self.reset_buffers()
+
+    def _axes(self) -> list[tuple[int, list[int]]]:
+        return [window_starts(size, count) for size, count in zip(self.hw, self.budget)]
+
+    def make_buffers(self) -> dict[str, Tensor]:
+        """Rows and columns of the windows' cells."""
+        cells = [[start + cell for start in starts for cell in range(width)] for width, starts in self._axes()]
+        return {name: torch.tensor(axis, device="cpu") for name, axis in zip(("rows", "columns"), cells)}
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, D] -> [B, M, D]."""
@@ -228,7 +231,7 @@ class SecondGeneration(GenerationLayer):
 
     def forward(self, tokens: Tokens) -> Tokens:
         assert tokens.lookup is not None, "the second generation layer needs the image tokens of the first"
-        centres = self.resize(self.centres).repeat(len(tokens.x), self.lattice[0], 1)
+        centres = self.resize(self.centres).repeat(tokens.x.shape[0], self.lattice[0], 1)
         tokens = self.generate(tokens, tokens.lookup, centres=centres)
         return replace(tokens, lookup=None, lookup_grid=None)
 

@@ -118,7 +118,9 @@ class SuperTokenAttention(nn.Module):
         i, j, k = self.num_cells
         a, b, c = self.reach
         parts = contributions.unflatten(1, self.num_cells).unbind(4)
-        total = contributions.new_zeros(len(contributions), i + 2 * a, j + 2 * b, k + 2 * c, contributions.shape[-1])
+        total = contributions.new_zeros(
+            contributions.shape[0], i + 2 * a, j + 2 * b, k + 2 * c, contributions.shape[-1]
+        )
         for (x, y, z), part in zip(self._offsets(), parts, strict=True):
             total[:, x : x + i, y : y + j, z : z + k] += part
         return total[:, a : a + i, b : b + j, c : c + k].flatten(1, 3)
@@ -130,7 +132,7 @@ class SuperTokenAttention(nn.Module):
     @torch.no_grad()
     def membership(self, x: Tensor) -> Tensor:
         """What the super tokens are made of: [B, P+N, D] -> float32 [B, M, N], rows sum to 1."""
-        batch, num_patches = len(x), x.shape[1] - self.num_prefix
+        batch, num_patches = x.shape[0], x.shape[1] - self.num_prefix
         eye = torch.eye(num_patches, device=x.device).expand(batch, -1, -1)
         if self.cell == (1, 1, 1):
             return eye

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidtok.config import Budget, ClipConfig, EvalConfig, ModelConfig
+from vidtok.models.clip_check import check_clip, check_range
 from vidtok.models.encoder import Encoder
 from vidtok.nn.embed import Positions, SinCosPositions, TubeletEmbed
 from vidtok.nn.tokens import block_diagonal
@@ -65,6 +66,12 @@ class VideoModel(nn.Module):
         return self.head.out_features
 
     @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(3, T, H, W): what a clip is, batch aside."""
+        t, h, w = self.lattice
+        return 3, t * self.patch_embed.tubelet, h * self.patch_embed.patch, w * self.patch_embed.patch
+
+    @property
     def budget(self) -> Budget | None:
         return self.encoder.budget
 
@@ -96,7 +103,11 @@ class VideoModel(nn.Module):
                 module.grad_checkpointing = enabled
 
     def embed(self, clip: Tensor) -> Tensor:
-        """[B, 3, T, H, W] -> what the encoder sees: [B, P + t S, D], or [B t, P + S, D] when it runs per time step."""
+        """[B, 3, T, H, W] -> what the encoder sees: [B, P + t S, D], or [B t, P + S, D] when it runs per time step.
+
+        Raises DataError for anything but a float clip of the model's own length and size.
+        """
+        check_clip(clip, self.clip_shape, self.patch_embed.proj.weight.dtype)
         x = self.patch_embed(clip)  # [B, t, S, D]
         return self.positions(x.flatten(1, 2) if self._encoder_runs == 1 else x.flatten(0, 1))
 
@@ -121,6 +132,7 @@ class VideoModel(nn.Module):
             it is the mean of its heads: what compressed tokens gather in this layer (LookupViT), and what semantic
             tokens were made of (STViT). Super tokens stand for the layer's patch tokens, which all stay.
         """
+        check_range(clip)
         sources = self.encoder.trace(self.embed(clip))  # each [B runs, M, S]
         return [block_diagonal(source, self._encoder_runs) for source in sources]
 
@@ -156,7 +168,7 @@ class VideoModel(nn.Module):
         return heads[1] if self.eval_head == "lookup" else heads.mean(0)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """[B, 3, T, H, W] float normalised -> [B, num_classes]."""
+        """[B, 3, T, H, W] float normalised -> [B, num_classes]. Raises DataError for another clip."""
         return self.answer(self.forward_heads(clip))
 
 

@@ -119,7 +119,9 @@ def create_model(
         return build_model(config, clip, num_classes=num_classes)
     from vidtok.models.pretrained.start import start_from
 
-    return start_from(pretrained, config, clip, num_classes=num_classes)[0]
+    with torch.device("cpu"):
+        model = start_from(pretrained, config, clip, num_classes=num_classes)[0]
+    return model.to(torch.get_default_device())
 
 
 def with_budget(config: ModelConfig, budget: Budget | str, *, keep: bool = True) -> ModelConfig:

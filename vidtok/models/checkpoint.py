@@ -44,6 +44,7 @@ from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.card import model_card
 from vidtok.models.tensors import CHECKSUM, cast_note, checksum, fitted
+from vidtok.nn.buffers import Buffered
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +133,11 @@ def load_weights(model: VideoModel, weights: Mapping[str, Any], where: str) -> N
 
 
 def _materialise_buffers(model: VideoModel) -> None:
-    """Recompute what a build on the meta device left empty: the resize matrices of the budget."""
+    """Compute the buffers that no file holds where the weights are: a build on the meta device left them empty."""
+    device = next(model.parameters()).device
     for module in model.modules():
-        if hasattr(module, "reset_buffers"):
-            module.reset_buffers()
+        if isinstance(module, Buffered):
+            module.reset_buffers(device)
 
 
 def load(

@@ -124,7 +124,7 @@ class AxialAttention(Attention):
         along_time = F.scaled_dot_product_attention(*sites)
         along_space = F.scaled_dot_product_attention(*steps)
         mixed = [
-            rearrange(along_time, "(b s) a t e -> b (t s) (a e)", b=len(x)),
+            rearrange(along_time, "(b s) a t e -> b (t s) (a e)", b=x.shape[0]),
             rearrange(along_space, "(b t) a s e -> b (t s) (a e)", t=t),
         ]
         return self.proj(torch.cat(mixed, dim=-1))

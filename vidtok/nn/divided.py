@@ -78,7 +78,7 @@ class DividedBlock(Block):
         branch = self.drop_path(self.temporal_attn(sites))
         if self.temporal_fc is not None:
             branch = self.temporal_fc(branch)
-        patches = patches + rearrange(branch, "(b s) t d -> b (t s) d", b=len(patches))
+        patches = patches + rearrange(branch, "(b s) t d -> b (t s) d", b=patches.shape[0])
         return replace(tokens, x=torch.cat([prefix, patches], dim=1))
 
     def attend(self, normed: Tensor, tokens: Tokens) -> tuple[Tensor, Heads | None]:

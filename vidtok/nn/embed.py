@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidtok.errors import ConfigError
+from vidtok.nn.buffers import Buffered
 
 
 class TubeletEmbed(nn.Module):
@@ -77,7 +78,7 @@ class SpaceTimePositions(Positions):
         return torch.cat([prefix, patches.flatten(1, 2)], dim=1)
 
 
-class SinCosPositions(nn.Module):
+class SinCosPositions(Buffered):
     """Adds a fixed sine-cosine table over all patch tokens in one row (VideoMAE); not in the state dict."""
 
     def __init__(self, num_tokens: int, dim: int, *, num_prefix: int) -> None:
@@ -86,9 +87,8 @@ class SinCosPositions(nn.Module):
         self.num_tokens, self.dim = num_tokens, dim
         self.reset_buffers()
 
-    def reset_buffers(self, device: torch.device | None = None) -> None:
-        """Compute the table, which is not in the state dict, on ``device`` (the CPU when not given)."""
-        self.register_buffer("pos_embed", sincos_table(self.num_tokens, self.dim).to(device), persistent=False)
+    def make_buffers(self) -> dict[str, Tensor]:
+        return {"pos_embed": sincos_table(self.num_tokens, self.dim)}
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, N, D]."""
@@ -126,7 +126,7 @@ def full_precision(device_type: str) -> AbstractContextManager[None]:
     return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
-class LatticeResize(nn.Module):
+class LatticeResize(Buffered):
     """Separable linear resize of tokens from one lattice to another; axes that keep their size cost nothing."""
 
     def __init__(self, source: tuple[int, int, int], target: tuple[int, int, int]) -> None:
@@ -136,12 +136,12 @@ class LatticeResize(nn.Module):
 
     def set_target(self, target: tuple[int, int, int]) -> None:
         self.target = target
-        self.reset_buffers(self.matrix_0.device if hasattr(self, "matrix_0") else None)
+        self.reset_buffers()
 
-    def reset_buffers(self, device: torch.device | None = None) -> None:
-        """Compute the resize matrices, which are not in the state dict, on ``device`` (None: the CPU)."""
-        for axis, (n_in, n_out) in enumerate(zip(self.source, self.target, strict=True)):
-            self.register_buffer(f"matrix_{axis}", resize_matrix(n_in, n_out).to(device), persistent=False)
+    def make_buffers(self) -> dict[str, Tensor]:
+        """The resize matrix of each axis."""
+        sizes = enumerate(zip(self.source, self.target, strict=True))
+        return {f"matrix_{axis}": resize_matrix(n_in, n_out) for axis, (n_in, n_out) in sizes}
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, t h w, D] on the source lattice -> [B, t' h' w', D] on the target lattice, computed in float32."""

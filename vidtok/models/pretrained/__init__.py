@@ -1,8 +1,8 @@
 """Public checkpoints of other projects, read safely and turned into our models.
 
 One small file reads each family of sources; ``adapt`` fits what was read to the model that is wanted, and
-``ConversionReport`` tells what became of every tensor. Nothing is unpickled freely and no tensor is skipped
-without a reason.
+``ConversionReport`` tells what became of every tensor. Nothing that a file asks to run is run, and no tensor is
+skipped without a reason.
 """
 
 import re
@@ -23,10 +23,11 @@ from vidtok.models.build import build_model
 from vidtok.models.checkpoint import fetch, load_weights, save_pretrained
 from vidtok.models.pretrained import flax, hf, timesformer, timm, videomae
 from vidtok.models.pretrained.adapt import Adapted, Inflation, Wish, adapt, wished_backbone, wished_clip
-from vidtok.models.pretrained.reading import read_files
+from vidtok.models.pretrained.names import peeled, without_wrappers
+from vidtok.models.pretrained.reading import read_files, told_left_out
 from vidtok.models.pretrained.report import ConversionReport
 from vidtok.models.pretrained.settings import check_settings
-from vidtok.models.pretrained.source import Files, Foreign, Hints, strip_prefix
+from vidtok.models.pretrained.source import Files, Foreign, Hints
 from vidtok.models.tensors import cast_note
 
 __all__ = ["FORMATS", "ConversionReport", "Hints", "convert", "load_foreign"]
@@ -66,6 +67,7 @@ def load_foreign(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     source_format: str | None = None,
+    weights: str | None = None,
     hints: Hints = Hints(),  # noqa: B008 (frozen)
 ) -> tuple[VideoModel, ConversionReport]:
     """Load a public checkpoint of another project; arguments ask for what the source is not.
@@ -80,6 +82,7 @@ def load_foreign(
         num_classes: size of the classifier; another size than the source's gives a new, random one.
         class_names: names in label order, for sources that have none.
         source_format: a name of ``FORMATS``, where the file's own looks mislead.
+        weights: entry of a training file that holds the weights, such as ``model_ema``; ``ema``: its moving average.
         hints: what the file cannot say about itself.
 
     Returns:
@@ -90,8 +93,8 @@ def load_foreign(
         ConfigError: a wish that no model can fulfil.
     """
     where = str(source)
-    files = _without_wrappers(read_files(fetch(source), where))
-    foreign = _read(files, source_format, hints)
+    files = read_files(fetch(source), where, weights)
+    foreign = _translate(files, source_format, hints)
     _check_shapes(foreign, where)
     count = num_classes or foreign.num_classes
     if count is None:
@@ -107,7 +110,13 @@ def load_foreign(
     model, new = _fill(ghost, make, adapted, where)
     model.class_names, note = _agree_on_names(class_names, foreign, count, where)
     beside = ", ".join(sorted(map(str, files.extras)))
-    notes = [cast_note(files.tensors.values()), note, f"beside the weights and not used: {beside}" if beside else None]
+    notes = [
+        cast_note(files.tensors.values()),
+        note,
+        f"beside the weights and not used: {beside}" if beside else None,
+        told_left_out(files.left_out).removeprefix("; ") or None,
+        *files.notes,
+    ]
     return model.eval(), _report(where, foreign, adapted, new, model, notes)
 
 
@@ -123,6 +132,7 @@ def convert(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     source_format: str | None = None,
+    weights: str | None = None,
     source_frames: int | None = None,
     source_family: str | None = None,
     num_heads: int | None = None,
@@ -146,37 +156,45 @@ def convert(
         num_classes=num_classes,
         class_names=class_names,
         source_format=source_format,
+        weights=weights,
         hints=Hints(num_heads, source_frames, source_family, preset, channel_order),
     )
     save_pretrained(model, folder)
     return report
 
 
-def _without_wrappers(files: Files) -> Files:
-    """Names without what DataParallel and training scripts put in front of them."""
-    return replace(files, tensors=strip_prefix(files.tensors, ("module.", "model.")))
+def _translate(files: Files, source_format: str | None, hints: Hints) -> Foreign:
+    """The source in our names. Raises WeightsError, which names what was left out of the file unread."""
+    check_settings(files)
+    try:
+        files = replace(files, tensors=without_wrappers(files.tensors, files.where))
+        files, found = _recognise(files, source_format)
+        return _read(files, found, hints)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{told_left_out(files.left_out)}") from None
 
 
-def _format_of(files: Files, name: str | None) -> Format:
+def _recognise(files: Files, name: str | None) -> tuple[Files, Format]:
+    """(files with the names that a reader knows, that reader). Raises WeightsError."""
     if name is not None:
         if name not in FORMATS:
             raise WeightsError(f"source_format '{name}' is not one of {', '.join(FORMATS)}")
-        return FORMATS[name]
-    for candidate in FORMATS.values():
-        if candidate.matches(files):
-            return candidate
+        return files, FORMATS[name]
     if "vidtok" in files.extras:
         raise WeightsError(f"{files.where}: a vidtok training checkpoint; give its name the ending .ckpt")
+    for tensors in peeled(files.tensors):
+        seen = replace(files, tensors=tensors)
+        for candidate in FORMATS.values():
+            if candidate.matches(seen):
+                return seen, candidate
     some = sorted(files.tensors)[0] if files.tensors else "no tensor at all"
     told = files.config.get("model_type")
     kind = f"a '{told}' model" if told else f"of a model with the tensor '{some}'"
     raise WeightsError(f"{files.where}: {kind}, which is none that is known: {', '.join(FORMATS)}")
 
 
-def _read(files: Files, source_format: str | None, hints: Hints) -> Foreign:
+def _read(files: Files, reader: Format, hints: Hints) -> Foreign:
     """What the file holds in our names. Raises WeightsError, whatever its tensors and settings are."""
-    check_settings(files)
-    reader = _format_of(files, source_format)
     try:
         return reader.read(files, hints)
     except ValidationError as error:

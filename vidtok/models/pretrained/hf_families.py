@@ -1,5 +1,6 @@
 """One reader for each of transformers' model families; ``config`` is complete and holds ``gelu`` and ``colours``."""
 
+import re
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from vidtok.models.pretrained.source import (
     square_side,
 )
 from vidtok.models.pretrained.timesformer import assemble, read_tables
-from vidtok.models.pretrained.videomae import read_ending
+from vidtok.models.pretrained.videomae import KEY_BIAS, read_ending
 
 PLAIN = {  # ours: theirs, in every family
     "norm1": "layernorm_before",
@@ -118,7 +119,7 @@ def _read_ends(ledger: Ledger, name: str) -> None:
 
 
 def _join_qkv(ledger: Ledger, name: str, depth: int) -> None:
-    """q, k and v into one matrix. VideoMAE's keys have no bias; where a model has none at all it becomes zero."""
+    """q, k and v into one matrix. VideoMAE's keys need no bias; where a model has none at all it becomes zero."""
     for layer in range(depth):
         theirs, ours = f"{name}.encoder.layer.{layer}.attention.attention", f"encoder.blocks.{layer}.attn"
         keys = [f"{theirs}.{part}.weight" for part in ("query", "key", "value")]
@@ -126,6 +127,7 @@ def _join_qkv(ledger: Ledger, name: str, depth: int) -> None:
         if name == "videomae":
             _copy_or_zero(ledger, [f"{theirs}.q_bias"], f"{ours}.q_bias")
             _copy_or_zero(ledger, [f"{theirs}.v_bias"], f"{ours}.v_bias")
+            ledger.set_aside(re.escape(f"{theirs}.key.bias"), KEY_BIAS)
         else:
             _copy_or_zero(ledger, [f"{theirs}.{part}.bias" for part in ("query", "key", "value")], f"{ours}.qkv.bias")
 

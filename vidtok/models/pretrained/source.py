@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,19 @@ class Files:
     """What else the file holds beside the weights: epoch, optimiser state, a config as text."""
     wrapper: str | None = None
     """The entry that the weights were found under; None when they are the file itself."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Kind of object that was not read -> where it stood."""
+    notes: tuple[str, ...] = ()
+    """What is to be said about the reading itself."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the training script was called with, as far as the file keeps it; empty when it does not."""
+        for name in ("args", "arguments", "hyper_parameters", "hparams", "opt", "config", "cfg"):
+            told = self.extras.get(name)
+            if isinstance(told, Mapping):
+                return {str(key): value for key, value in told.items()}
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +200,7 @@ def split_steps(count: int, *, patch: int, tubelet: int, hints: Hints, where: st
     )
 
 
-def strip_prefix(tensors: dict[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
-    """Names without each prefix in turn, when most names carry it: wrappers prepend to every name but the head's."""
-    for prefix in prefixes:
-        if 2 * sum(key.startswith(prefix) for key in tensors) > len(tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+def whole_number(told: Mapping[str, Any], name: str) -> int | None:
+    """A number that a file's training arguments hold, of a size that frames and pixels have; None otherwise."""
+    value = told.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 4096 else None

@@ -141,8 +141,9 @@ def assemble(
         size=square_side(weights["positions.pos_embed"].shape[1] - 1, where) * patch,
         num_classes=ledger.num_classes,
         preset=colours(hints.preset, preset),
+        kinetics="mmaction" if name == MMACTION else "timesformer",
     )
-    if stride is not None and clip.sampling == "dense":
+    if stride is not None and clip.sampling != "uniform":
         clip = clip.model_copy(update={"stride": stride})
     notes += turn_colours(ledger, name, hints)
     return Foreign(name, backbone, clip, protocol, **ledger.close(), notes=notes)

@@ -135,7 +135,7 @@ def _preset(files: Files, hints: Hints) -> dict[str, Any]:
     name = files.where.rstrip("/").rpartition("/")[2]
     if hints.preset is None and _OF_GOOGLE.search(name):
         return HALF
-    if hints.preset is not None or _OF_META.search(name) or files.wrapper == "model":
+    if hints.preset is not None or _OF_META.search(name) or "model" in (files.wrapper, *files.extras):
         return colours(hints.preset, IMAGENET)
     raise WeightsError(
         f"{files.where}: nothing says which mean and std this image model was trained with; "
