@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidtok.data.labels import Row, names_in, packaged_names
 from vidtok.data.manifest.files import check_root, videos_below
-from vidtok.data.manifest.items import Listing
+from vidtok.data.manifest.items import ListFile, Listing
 from vidtok.errors import DataError
 
 _COLUMNS = ("youtube_id", "time_start", "time_end")
@@ -33,33 +33,30 @@ class _Segment:
     label: str | None
 
 
-def is_kinetics(first_line: str) -> bool:
-    """True for the header of an official csv."""
-    return {column.strip(' "') for column in first_line.split(",")}.issuperset(_COLUMNS)
+def is_kinetics(file: ListFile) -> bool:
+    """True for an official csv, which its header tells."""
+    return {column.strip(' "') for column in file.first_line.split(",")}.issuperset(_COLUMNS)
 
 
-def read_kinetics(path: Path, text: str, *, names: tuple[str, ...] | None, root: str | Path | None) -> Listing:
+def read_kinetics(file: ListFile) -> Listing:
     """Rows of an official csv: ``label,youtube_id,time_start,time_end,split[,is_cc]``, in the test list no label.
 
-    Args:
-        path: the csv.
-        text: its content.
-        names: class names; None: those of Kinetics-400, or the csv's own when it has more than 400.
-        root: folder that holds the videos at any depth; None: the csv's, or the one above ``annotations``.
+    Class names that are not given are those of Kinetics-400, or the csv's own when it has more than 400. Videos lie at
+    any depth below the root; where that is not set, below the csv's folder or the one above ``annotations``.
 
     Raises:
-        DataError: a row that cannot be read, or ``root`` is not there.
+        DataError: a row that cannot be read, or the root is not there.
     """
-    segments = _segments(path.name, text)
-    folder = path.absolute().parent
-    base = check_root(root) if root is not None else folder.parent if folder.name == _ANNOTATIONS else folder
+    segments = _segments(file.path.name, file.text)
+    folder = file.path.absolute().parent
+    base = check_root(file.root) if file.root is not None else folder.parent if folder.name == _ANNOTATIONS else folder
     files = _files_of_segments(segments, base)
     rows = [
-        Row(segment.where, file, None if segment.label is None else (segment.label,))
-        for segment, file in zip(segments, files, strict=True)
+        Row(segment.where, path, None if segment.label is None else (segment.label,))
+        for segment, path in zip(segments, files, strict=True)
     ]
     own = names_in(rows) or ()
-    return Listing(rows, names or (own if len(own) > 400 else packaged_names("kinetics400")), base)
+    return Listing(rows, file.names or (own if len(own) > 400 else packaged_names("kinetics400")), base)
 
 
 def _segments(name: str, text: str) -> list[_Segment]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidtok.data.labels import Row, is_index, split_labels
-from vidtok.data.manifest.files import is_video
+from vidtok.data.manifest.files import base_folder, is_video
+from vidtok.data.manifest.items import ListFile, Listing
 from vidtok.data.manifest.records import LABEL_KEYS, PATH_KEYS
 from vidtok.errors import DataError
 
@@ -36,31 +37,31 @@ class _Header:
     group: int | None
 
 
-def read_list(path: Path, text: str, names: Collection[str], *, multi_label: bool) -> list[Row]:
-    """Rows of a list in order.
-
-    Args:
-        path: the list, for messages.
-        text: its content; blank lines and lines starting with # are skipped.
-        names: known class names; they help to find the separator.
-        multi_label: a clip may have several labels.
+def read_list(file: ListFile) -> Listing:
+    """Rows of a list in order; blank lines and lines starting with # are skipped.
 
     Raises:
         DataError: a line of another form.
     """
+    rows = _rows(file.path.name, file.text, frozenset(file.names or file.known_names), multi_label=file.multi_label)
+    return Listing(rows, file.names, base_folder(file.path, [row.path for row in rows], file.root))
+
+
+def _rows(name: str, text: str, names: Collection[str], *, multi_label: bool) -> list[Row]:
+    """Rows of the list ``name``; known class names help to find the separator."""
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines:
         return []
-    header = _find_header(lines[0][1], where=f"{path.name} row {lines[0][0]}")
+    header = _find_header(lines[0][1], where=f"{name} row {lines[0][0]}")
     if header is not None:
-        rows = [_row_of_columns(f"{path.name} row {number}", line, header) for number, line in lines[1:]]
+        rows = [_row_of_columns(f"{name} row {number}", line, header) for number, line in lines[1:]]
         return [_split(row) for row in rows] if multi_label else rows
     pattern = _PATTERNS[_vote_separator([line for _, line in lines[:_VOTING_ROWS]], names)]
     if multi_label:
-        rows = [_row_of_many(f"{path.name} row {number}", line, pattern) for number, line in lines]
+        rows = [_row_of_many(f"{name} row {number}", line, pattern) for number, line in lines]
         return _without_first_numbers(rows)
-    return _without_counts([_row_of_pattern(f"{path.name} row {number}", line, pattern) for number, line in lines])
+    return _without_counts([_row_of_pattern(f"{name} row {number}", line, pattern) for number, line in lines])
 
 
 def _find_header(line: str, *, where: str) -> _Header | None:

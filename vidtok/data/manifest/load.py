@@ -13,17 +13,13 @@ from vidtok.data.labels import (
     find_class_names,
     map_by_name,
     names_in,
-    parse_json,
     read_class_names,
     read_text,
 )
-from vidtok.data.manifest.files import base_folder, check_missing, existence_test
+from vidtok.data.manifest.files import check_missing, existence_test
 from vidtok.data.manifest.folders import read_folder
-from vidtok.data.manifest.items import Item, Listing, Manifest
-from vidtok.data.manifest.kinetics import is_kinetics, read_kinetics
-from vidtok.data.manifest.lists import read_list
-from vidtok.data.manifest.records import read_array, read_jsonl
-from vidtok.data.manifest.ssv2 import is_ssv2, is_ssv2_answers, read_ssv2, read_ssv2_answers
+from vidtok.data.manifest.items import Item, ListFile, Listing, Manifest
+from vidtok.data.manifest.readers import read_list_file
 from vidtok.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -147,37 +143,11 @@ def read_listing(
     names = _named_classes(path, classes)
     if path.is_dir():
         return read_folder(path, names, key)
-    listing = _read_file(path, names, root=root, known_names=known_names, multi_label=multi_label)
+    file = ListFile(path, read_text(path), names, known_names, root, multi_label)
+    listing = read_list_file(file)
     if not listing.rows:
         raise DataError(f"{key}: '{source}' lists no videos; write one 'path label' line per video")
     return listing
-
-
-def _read_file(
-    path: Path,
-    names: tuple[str, ...] | None,
-    *,
-    root: str | Path | None,
-    known_names: Sequence[str],
-    multi_label: bool,
-) -> Listing:
-    """Recognise the kind of a list by its suffix and first line, and read it."""
-    text = read_text(path)
-    first_line = text.lstrip().partition("\n")[0]
-    if path.suffix == ".json":
-        content = parse_json(text, str(path))
-        if is_ssv2(content):
-            return read_ssv2(path, content, names=names, root=root)
-        rows = read_array(path, content)
-    elif is_kinetics(first_line):
-        return read_kinetics(path, text, names=names, root=root)
-    elif is_ssv2_answers(first_line):
-        return read_ssv2_answers(path, text, names=names, root=root)
-    elif path.suffix == ".jsonl":
-        rows = read_jsonl(path, text)
-    else:
-        rows = read_list(path, text, frozenset(names or known_names), multi_label=multi_label)
-    return Listing(rows, names, base_folder(path, [row.path for row in rows], root))
 
 
 def _named_classes(source: Path, classes: str | Path | None) -> tuple[str, ...] | None:

@@ -1,10 +1,11 @@
 """Lists of JSON objects: ``.jsonl``, one object a line, or ``.json``, one array."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from vidtok.data.labels import Row, parse_json
+from vidtok.data.manifest.files import base_folder
+from vidtok.data.manifest.items import ListFile, Listing
 from vidtok.errors import DataError
 
 PATH_KEYS = ("path", "file", "filename", "video")
@@ -12,17 +13,33 @@ LABEL_KEYS = ("label", "labels", "class")
 _EXAMPLE = 'such as {"path": "a.mp4", "label": 3}'
 
 
-def read_jsonl(path: Path, text: str) -> list[Row]:
+def is_jsonl(file: ListFile) -> bool:
+    """True for lines of JSON, which the suffix tells."""
+    return file.path.suffix.lower() == ".jsonl"
+
+
+def is_json(file: ListFile) -> bool:
+    """True for one JSON document, which the suffix tells."""
+    return file.path.suffix.lower() == ".json"
+
+
+def read_jsonl(file: ListFile) -> Listing:
     """Rows of a ``.jsonl`` file; see :func:`read_objects`."""
-    lines = [(f"{path.name} row {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    return read_objects((where, parse_json(line, where)) for where, line in lines)
+    name = file.path.name
+    lines = [(f"{name} row {number}", line) for number, line in enumerate(file.text.split("\n"), 1) if line.strip()]
+    return _listing(file, read_objects((where, parse_json(line, where)) for where, line in lines))
 
 
-def read_array(path: Path, content: Any) -> list[Row]:
+def read_json(file: ListFile) -> Listing:
     """Rows of a ``.json`` file with an array of objects; see :func:`read_objects`."""
-    if not isinstance(content, list):
-        raise DataError(f"{path.name} holds no array; write a list of objects {_EXAMPLE}")
-    return read_objects((f"{path.name} entry {number}", entry) for number, entry in enumerate(content, 1))
+    if not isinstance(file.content, list):
+        raise DataError(f"{file.path.name} holds no array; write a list of objects {_EXAMPLE}")
+    entries = ((f"{file.path.name} entry {number}", entry) for number, entry in enumerate(file.content, 1))
+    return _listing(file, read_objects(entries))
+
+
+def _listing(file: ListFile, rows: list[Row]) -> Listing:
+    return Listing(rows, file.names, base_folder(file.path, [row.path for row in rows], file.root))
 
 
 def read_objects(entries: Iterable[tuple[str, Any]]) -> list[Row]:
