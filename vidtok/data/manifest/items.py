@@ -50,6 +50,16 @@ class Item:
     segment: Segment | None = None
     """The part of the video that is meant; None: all of it."""
 
+    @property
+    def name(self) -> str:
+        """Names the item in messages and tables: two parts of one video are two items."""
+        return segment_name(self.path, self.segment)
+
+
+def segment_name(path: str, segment: Segment | None) -> str:
+    """A path, with the part that is meant of it: ``long.mp4 [4-8 s]``."""
+    return path if segment is None else f"{path} [{segment}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

@@ -16,10 +16,12 @@ from vidtok.data.labels import (
     read_class_names,
     read_text,
 )
-from vidtok.data.manifest.files import check_missing, existence_test
+from vidtok.data.manifest.files import check_missing, checked_name, existence_test
 from vidtok.data.manifest.folders import read_folder
 from vidtok.data.manifest.items import Item, ListFile, Listing, Manifest
 from vidtok.data.manifest.readers import read_list_file
+from vidtok.data.manifest.repeats import warn_of_repeats
+from vidtok.data.manifest.splits import rows_of_split
 from vidtok.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ def load_split(
         multi_label=data.multi_label,
         class_names=class_names,
         num_classes=num_classes,
+        split=key.removeprefix("data."),
         key=key,
     )
     unlabelled = next((item for item in manifest.items if item.label is None), None)
@@ -66,6 +69,7 @@ def load_manifest(
     multi_label: bool = False,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
+    split: str | None = None,
     key: str = "data",
 ) -> Manifest:
     """Read a list of videos and check that its labels make sense and its files exist.
@@ -81,6 +85,7 @@ def load_manifest(
         class_names: names that decide the indices, of the training list or a checkpoint: the source's own
             names are mapped to them by name, its numbers are indices into them.
         num_classes: number of classes, where already known.
+        split: train, val or test: where a column ``split`` holds several, only its rows are read; None: all rows.
         key: the setting that holds the source, for messages.
 
     Raises:
@@ -89,22 +94,24 @@ def load_manifest(
     listing = read_listing(
         source, root=root, classes=classes, multi_label=multi_label, known_names=class_names or (), key=key
     )
-    rows, own_names = listing.rows, listing.names
-    own_names = own_names or (names_in(rows) if class_names is None else None)
+    own_names = listing.names or (names_in(listing.rows) if class_names is None else None)
+    rows = listing.rows if split is None else rows_of_split(listing.rows, split, f"{key}: '{source}'")
     labels = _final_labels(rows, own_names, class_names, num_classes, source=str(source))
     if not multi_label:
         _check_single(rows, labels)
-    paths = [os.path.join(listing.base, row.path) for row in rows]
     is_there = existence_test()
-    items = tuple(
-        Item(file, label if multi_label else label and label[0])
-        for file, label in zip(paths, labels, strict=True)
-        if is_there(file)
-    )
-    missing = tuple(file for file in paths if not is_there(file))
+    items: list[Item] = []
+    missing: list[str] = []
+    for row, label in zip(rows, labels, strict=True):
+        file = os.path.join(listing.base, row.path)
+        if is_there(file):
+            items.append(Item(file, label if multi_label else label and label[0], row.segment))
+        else:
+            missing.append(file)
     check_missing(f"{key}: '{source}'", missing, len(rows), max_missing)
+    warn_of_repeats(items, f"{key}: '{source}'")
     names = own_names if class_names is None else class_names
-    return Manifest(str(source), items, None if names is None else tuple(names), len(rows), missing)
+    return Manifest(str(source), tuple(items), None if names is None else tuple(names), len(rows), tuple(missing))
 
 
 def read_listing(
@@ -118,9 +125,9 @@ def read_listing(
 ) -> Listing:
     """Read a list as it is written, or a folder that holds one folder of videos per class.
 
-    Lists are UTF-8: ``path label`` lines, see :mod:`vidtok.data.manifest.lists`; a header line with columns
-    ``path`` and ``label`` allows further columns; ``.jsonl`` and ``.json`` objects with the same keys; the official
-    csv of Kinetics; the official json lists of Something-Something-V2.
+    Lists are UTF-8: ``path label`` lines, see :mod:`vidtok.data.manifest.lists`; tables with a line of column names,
+    see :mod:`vidtok.data.manifest.columns`; ``.jsonl`` and ``.json`` objects with the same keys; and the official lists
+    among :data:`vidtok.data.manifest.readers.READERS`.
     Relative paths start at ``root``, else at the list's folder or the nearest folder above where the files are.
 
     Names of classes come from ``classes``, else ``classes.txt`` inside or beside the source, else the standard list
@@ -145,6 +152,8 @@ def read_listing(
         return read_folder(path, names, key)
     file = ListFile(path, read_text(path), names, known_names, root, multi_label)
     listing = read_list_file(file)
+    for row in listing.rows:
+        checked_name(row.path, row.where)
     if not listing.rows:
         raise DataError(f"{key}: '{source}' lists no videos; write one 'path label' line per video")
     return listing

@@ -17,9 +17,9 @@ _ANSWER = re.compile(r"(\d+);(.+)")
 
 
 def is_ssv2(file: ListFile) -> bool:
-    """True for train.json, validation.json and test.json."""
-    entries = file.content
-    return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict) and "id" in entries[0]
+    """True for train.json, validation.json and test.json: objects with an id, which may have a template."""
+    first = file.content[0] if isinstance(file.content, list) and file.content else None
+    return isinstance(first, dict) and "id" in first and ("template" in first or first.keys() == {"id"})
 
 
 def is_ssv2_answers(file: ListFile) -> bool:
