@@ -17,7 +17,7 @@ _LONGEST_PATH = 4096
 
 def is_video(name: str) -> bool:
     """True for the name of a video file that is not hidden."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
+    return f".{name.rpartition('.')[2].lower()}" in VIDEO_SUFFIXES and not name.startswith(".")
 
 
 def sample(paths: Sequence[str]) -> Sequence[str]:

@@ -197,7 +197,8 @@ def _without_counts(rows: list[Row]) -> list[Row]:
     Raises:
         DataError: a number stands between a video file and its label.
     """
-    others = [row for row in rows if not is_video(os.path.basename(row.path))]
+    others = [row for row in rows if " " in row.path or "," in row.path or "\t" in row.path]
+    others = [row for row in others if not is_video(os.path.basename(row.path))]
     stems = [_COUNTED.fullmatch(row.path) for row in others]
     for row, stem in zip(others, stems, strict=True):
         if stem is not None and is_video(os.path.basename(stem[1])):

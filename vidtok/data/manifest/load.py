@@ -99,11 +99,11 @@ def load_manifest(
     labels = _final_labels(rows, own_names, class_names, num_classes, source=str(source))
     if not multi_label:
         _check_single(rows, labels)
-    is_there = existence_test()
+    is_there, base = existence_test(), os.fspath(listing.base)
     items: list[Item] = []
     missing: list[str] = []
     for row, label in zip(rows, labels, strict=True):
-        file = os.path.join(listing.base, row.path)
+        file = os.path.join(base, row.path)
         if is_there(file):
             items.append(Item(file, label if multi_label else label and label[0], row.segment))
         else:
