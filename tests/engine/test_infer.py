@@ -38,7 +38,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_folders_give_their_videos_of_all_depths_in_sorted_order(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.mp4", "b/1.MKV", "a.webm", "notes.txt", "b/music.mp3")
-    found = [os.path.relpath(path, tmp_path) for path in expand_inputs([str(tmp_path)])]
+    found = [os.path.relpath(item.path, tmp_path) for item in expand_inputs([str(tmp_path)])]
     assert found == ["a.webm", "b/1.MKV", "b/2.mp4"]
 
 
@@ -46,7 +46,7 @@ def test_patterns_files_and_lines_keep_the_order_in_which_they_are_given(tmp_pat
     touch(tmp_path, "x2.mp4", "x1.mp4", "odd[1].mp4")
     odd = str(tmp_path / "odd[1].mp4")
     inputs = [odd, str(tmp_path / "x*.mp4"), "-", "absent.mp4"]
-    found = list(expand_inputs(inputs, ["p.mp4\n", "\n", "q r.mp4\n"]))
+    found = [item.path for item in expand_inputs(inputs, ["p.mp4\n", "\n", "q r.mp4\n"])]
     assert found == [odd, str(tmp_path / "x1.mp4"), str(tmp_path / "x2.mp4"), "p.mp4", "q r.mp4", "absent.mp4"]
 
 

@@ -64,7 +64,9 @@ def test_pictures_are_written(motion_set, tmp_path, kind: str, suffix: str):
     budget = "2x2" if kind == "lookup" else 0.5
     model = tiny_model("vivit", depth=4, size=64, compressor={"kind": kind, "budget": budget})
     views = torch.randint(0, 256, (1, 3, 4, 64, 64), dtype=torch.uint8)
-    video = VideoViews(views, np.arange(4)[None], probe(next(motion_set.glob("videos/*/*.mp4"))), "pyav", None)
+    video = VideoViews(
+        views, np.arange(4)[None], probe(next(motion_set.glob("videos/*/*.mp4"))), "pyav", None, (0.0, 1.0)
+    )
     write_tokens(model, video, tmp_path / f"out{suffix}")
     assert (tmp_path / f"out{suffix}").stat().st_size > 500
     with pytest.raises(ConfigError, match="must end with .png or .mp4"):

@@ -11,6 +11,7 @@ from vidtok.cli.output import find_writer, load_model, note
 from vidtok.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from vidtok.data.manifest import Item
     from vidtok.engine.infer import InferOptions
     from vidtok.engine.windows import Window
     from vidtok.models.backbones import VideoModel
@@ -23,7 +24,9 @@ _ENDINGS = {"--contact-sheet": (".png",), "--tokens": (".png", ".mp4"), "--overl
 
 
 def infer(
-    inputs: Annotated[list[str], typer.Argument(help="videos, folders, patterns, or - for paths on standard input")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="videos, folders, patterns, lists, or - for paths on standard input")
+    ],
     checkpoint: Annotated[
         Text,
         typer.Option(help="file, folder or hf://org/name; default: $VIDTOK_CHECKPOINT, else a Kinetics-400 model"),
@@ -63,10 +66,10 @@ def infer(
     if views:
         parse_views(views)
     compute = choose_compute(device)
-    paths = expand_inputs(inputs, sys.stdin)
+    paths = expand_inputs(inputs)
     one_video = bool(contact_sheet or tokens or overlay)
     if "-" not in inputs or one_video:
-        paths = iter(_checked(list(paths), single=one_video))
+        paths = _checked(list(paths), single=one_video)
     model = load_model(checkpoint or default_checkpoint(), compressor, chosen_budget).to(compute.device)
     options = InferOptions.for_model(model, views=views, topk=topk, decoder=decoder, window=span)
     tally = _Tally()
@@ -74,7 +77,8 @@ def infer(
         write(tally.watch(infer_videos(model, paths, options, compute=compute)), sys.stdout)
         tally.finish()
         if contact_sheet or tokens:
-            _draw(model, tally.results, options, contact_sheet=contact_sheet, tokens=tokens)
+            (item,) = paths
+            _draw(model, item, tally.results, options, contact_sheet=contact_sheet, tokens=tokens)
     if overlay:
         from vidtok.engine.overlay import write_overlay
 
@@ -107,7 +111,7 @@ def _check_endings(outputs: dict[str, Text]) -> None:
             raise ConfigError(f"{option} '{file}' must end with {' or '.join(_ENDINGS[option])}")
 
 
-def _checked(paths: list[str], *, single: bool) -> list[str]:
+def _checked(paths: "list[Item]", *, single: bool) -> "list[Item]":
     if single and len(paths) != 1:
         raise ConfigError(f"--contact-sheet, --tokens and --overlay take one video, these are {len(paths)}")
     return paths
@@ -144,7 +148,13 @@ class _Tally:
 
 
 def _draw(
-    model: "VideoModel", results: list[Result], options: "InferOptions", *, contact_sheet: Text, tokens: Text
+    model: "VideoModel",
+    item: "Item",
+    results: list[Result],
+    options: "InferOptions",
+    *,
+    contact_sheet: Text,
+    tokens: Text,
 ) -> None:
     """The first window's frames again, which are the same because test views are not random."""
     from vidtok.data.dataset import load_views
@@ -158,6 +168,7 @@ def _draw(
         num_clips=options.clips,
         num_crops=options.crops,
         decoder=options.decoder,
+        segment=item.segment,
         window_seconds=(result["start_s"], result["end_s"]) if options.window else None,
     )
     if contact_sheet:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits, decode_frames
+from vidtok.data.segment import Segment, segment_frames
 from vidtok.errors import DecodeError
 
 Progress = Callable[[int, int], None]
@@ -80,6 +81,7 @@ class FrameCache:
 def decode_all(
     paths: Sequence[str],
     *,
+    segments: Sequence[Segment | None] | None = None,
     decoder: str = "auto",
     short_side: int | None = None,
     threads: int | None = None,
@@ -90,6 +92,7 @@ def decode_all(
 
     Args:
         paths: the videos.
+        segments: the part of each that is kept; None: all of all.
         decoder: engine.
         short_side: shorter side of the frames [pixels], None as stored.
         threads: videos decoded at the same time; None is one per CPU core.
@@ -100,17 +103,18 @@ def decode_all(
     times: dict[int, np.ndarray] = {}
 
     def decode(index: int) -> Tensor | str:
+        segment = None if segments is None else segments[index]
         try:
             decoded = decode_frames(
                 paths[index],
-                lambda info: np.arange(info.num_frames),
+                lambda info: np.arange(*segment_frames(segment, info)),
                 decoder=decoder,
                 short_side=short_side,
                 limits=limits,
             )
         except DecodeError as failure:
             return str(failure)
-        times[index] = decoded.info.pts_seconds
+        times[index] = decoded.info.pts_seconds[decoded.indices]
         return torch.from_numpy(decoded.frames)
 
     def reported(videos: Iterator[Tensor | str]) -> Iterator[Tensor | str]:

@@ -17,6 +17,7 @@ from vidtok.data.dataset import TrainDataset, ViewDataset
 from vidtok.data.decode import DecodeLimits, PacketStore, check_engine, default_store
 from vidtok.data.loader import EpochBatchSampler, ResumableLoader
 from vidtok.data.manifest import Manifest, load_split
+from vidtok.data.manifest.repeats import warn_of_shared
 from vidtok.data.quarantine import Quarantine
 from vidtok.data.swaps import resolve_swaps
 from vidtok.errors import ConfigError
@@ -68,6 +69,7 @@ class ClipDataModule(LightningDataModule):
         self.val_manifest: Manifest | None = None
         if data.val is not None:
             self.val_manifest = load_split(data, "val", class_names=self.class_names, num_classes=self.num_classes)
+            warn_of_shared(self.train_manifest.items, self.val_manifest.items, f"data.val: '{data.val}'")
         self.quarantine = Quarantine(
             run_folder and run_folder / QUARANTINE_FILE,
             num_videos=len(self.train_manifest.items) + (len(self.val_manifest.items) if self.val_manifest else 0),
@@ -160,13 +162,14 @@ class ClipDataModule(LightningDataModule):
             return self._cache
         self._cache = decode_all(
             [item.path for item in self.train_manifest.items],
+            segments=[item.segment for item in self.train_manifest.items],
             decoder=data.decoder,
             short_side=data.decode_short_side,
             limits=DecodeLimits.of(data),
             progress=self._progress,
         )
         for index, cause in self._cache.failures.items():
-            self.quarantine.add(self.train_manifest.items[index].path, cause, "cache")
+            self.quarantine.add(self.train_manifest.items[index].name, cause, "cache")
         return self._cache
 
     def _place(self) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from vidtok.data.decode.info import DEADLINE_SECONDS, Deadline
 from vidtok.data.manifest import Item
 from vidtok.data.sampling import Indices, frames_in_seconds, train_indices, view_indices
 from vidtok.data.seeding import Purpose, keyed_rng
+from vidtok.data.segment import Segment, segment_frames, segment_seconds
 from vidtok.data.swaps import LabelSwaps
 from vidtok.data.transforms import make_views
 from vidtok.data.yuv import rgb_matrix
@@ -40,7 +41,7 @@ class TrainDataset(Dataset[dict[str, Any]]):
         seed: of the run.
         decoder: engine.
         short_side: shorter side of decoded frames [pixels], None as stored.
-        cache: all frames of ``items``, in their order.
+        cache: all frames of ``items``, in their order; of parts of videos those of the part.
         repeats: samples of one decoded video in a batch: the same frames, augmented differently.
         multi_hot: number of classes, where clips have any number of labels; None: each has one.
         packets: what ``vidtok data index`` found out about the videos, which makes opening them faster.
@@ -98,12 +99,12 @@ class TrainDataset(Dataset[dict[str, Any]]):
             matrix: as YUV only, float32 [3, 4]: the map to RGB, see :func:`rgb_matrix`.
             label: class index after augmentation, -1 when unknown; float [C] of 0 and 1 with ``multi_hot``.
             valid: False when the video cannot be read.
-            index, path: the video.
+            index, path: the video; the path is the item's name, which tells two parts of one video apart.
             error: why it cannot be read, one line; else empty.
         """
         epoch, index = key
         item = self.items[index]
-        facts = {"valid": True, "index": index, "path": item.path, "error": ""}
+        facts = {"valid": True, "index": index, "path": item.name, "error": ""}
         rng = keyed_rng(Purpose.SAMPLE, self._seed, epoch, index)
         try:
             frames, matrix = self._frames(index, rng)
@@ -134,10 +135,12 @@ class TrainDataset(Dataset[dict[str, Any]]):
         """The drawn frames, uint8 [T, H, W, 3], or their planes and the map to RGB. Raises DecodeError."""
         if self.cache is not None:
             frames = self.cache[index]
-            return frames[torch.from_numpy(self._choose(len(frames), self.cache.pts_seconds(index), rng))], None
+            whole = (0, len(frames))
+            return frames[torch.from_numpy(self._choose(whole, self.cache.pts_seconds(index), rng))], None
+        item = self.items[index]
         decoded = decode_frames(
-            self.items[index].path,
-            lambda info: self._choose(info.num_frames, info.pts_seconds, rng),
+            item.path,
+            lambda info: self._choose(segment_frames(item.segment, info), info.pts_seconds, rng),
             decoder=self._decoder,
             short_side=self._short_side,
             limits=self._limits,
@@ -147,8 +150,8 @@ class TrainDataset(Dataset[dict[str, Any]]):
         matrix = None if self._pixel_format == "rgb" else rgb_matrix(decoded.info)
         return torch.from_numpy(decoded.frames), matrix
 
-    def _choose(self, num_frames: int, pts_seconds: np.ndarray | None, rng: np.random.Generator) -> Indices:
-        indices = train_indices(num_frames, self._clip, rng, pts_seconds=pts_seconds)
+    def _choose(self, window: tuple[int, int], pts_seconds: np.ndarray | None, rng: np.random.Generator) -> Indices:
+        indices = train_indices(window[1], self._clip, rng, window=window, pts_seconds=pts_seconds)
         return rng.permutation(indices) if self._augment.shuffle else indices
 
 
@@ -165,6 +168,8 @@ class VideoViews:
     """Engine that read the frames."""
     fallback: str | None
     """Why another engine than the wanted one read them; None when it did not."""
+    span: tuple[float, float]
+    """Start and end of the part of the video that was looked at [seconds]."""
 
 
 def load_views(
@@ -174,6 +179,7 @@ def load_views(
     num_clips: int,
     num_crops: int,
     decoder: str = "auto",
+    segment: Segment | None = None,
     window_seconds: tuple[float, float] | None = None,
     shuffle_rng: np.random.Generator | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
@@ -186,19 +192,20 @@ def load_views(
         num_clips: temporal clips.
         num_crops: crops per clip, 1 or 3.
         decoder: engine.
-        window_seconds: look only at [start, end) of the video.
+        segment: the part of the video that is meant; None: all of it.
+        window_seconds: instead, look only at [start, end) of the video.
         shuffle_rng: shuffle the frames of every clip: the control for frame order.
         limits: what the video may cost.
 
     Raises:
-        DecodeError: the video cannot be read.
+        DecodeError: the video cannot be read, or does not hold the segment.
         DataError: the window starts after the video's end.
     """
     indices = np.empty((0, 0), dtype=np.int64)
 
     def choose(info: VideoInfo) -> Indices:
         nonlocal indices  # the decoder asks again when a damaged file turns out to have fewer frames
-        window = None if window_seconds is None else _window(info, *window_seconds)
+        window = segment_frames(segment, info) if window_seconds is None else _window(info, *window_seconds)
         indices = view_indices(info.num_frames, clip, num_clips, window=window, pts_seconds=info.pts_seconds)
         return np.unique(indices)
 
@@ -213,7 +220,8 @@ def load_views(
         num_crops=num_crops,
         check=Deadline(path, DEADLINE_SECONDS).check,
     )
-    return VideoViews(views, indices, decoded.info, decoded.decoder, decoded.fallback)
+    span = window_seconds or segment_seconds(segment, decoded.info)
+    return VideoViews(views, indices, decoded.info, decoded.decoder, decoded.fallback, span)
 
 
 def _window(info: VideoInfo, start_seconds: float, end_seconds: float) -> tuple[int, int]:
@@ -269,14 +277,15 @@ class ViewDataset(Dataset[dict[str, Any]]):
             views: uint8 [V, 3, T, S, S]; zeros when the video cannot be read.
             label: class index, -1 when unknown; float [C] of 0 and 1, or of -1, with ``multi_hot``.
             valid: False when the video cannot be read.
-            index, path: the video.
+            index, path: the video; the path is the item's name, which tells two parts of one video apart.
             error: why it cannot be read, one line; else empty.
+            span: float64 [2]: start and end of the part that was looked at [seconds]; NaN when it cannot be read.
             frames: int64 [clips, T] frame numbers.
             num_frames, fps, decoder, fallback: facts of the file; 0 or empty where there are none.
         """
         item = self.items[index]
         seed = self._shuffle_seed
-        sample = {"label": _target(item.label, self._multi_hot), "index": index, "path": item.path}
+        sample = {"label": _target(item.label, self._multi_hot), "index": index, "path": item.name}
         try:
             loaded = load_views(
                 item.path,
@@ -284,6 +293,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
                 num_clips=self._num_clips,
                 num_crops=self._num_crops,
                 decoder=self._decoder,
+                segment=item.segment,
                 shuffle_rng=None if seed is None else keyed_rng(Purpose.VIEW_SHUFFLE, seed, index),
                 limits=self._limits,
             )
@@ -293,6 +303,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
             "views": loaded.views,
             "valid": True,
             "error": "",
+            "span": torch.tensor(loaded.span, dtype=torch.float64),
             "frames": torch.from_numpy(loaded.indices),
             "num_frames": loaded.info.num_frames,
             "fps": loaded.info.fps,
@@ -307,6 +318,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
             "views": torch.zeros(num_views, 3, frames, size, size, dtype=torch.uint8),
             "valid": False,
             "error": error,
+            "span": torch.full((2,), torch.nan, dtype=torch.float64),
             "frames": torch.zeros(self._num_clips, frames, dtype=torch.int64),
             "num_frames": 0,
             "fps": 0.0,

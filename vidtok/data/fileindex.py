@@ -16,7 +16,7 @@ from vidtok.data.decode.folder import image_files
 from vidtok.data.decode.pyav import PyAVReader
 from vidtok.data.labels import read_text
 from vidtok.data.manifest import Listing
-from vidtok.data.manifest.entries import entries_of, written_path
+from vidtok.data.manifest.entries import entries_of, segment_columns, written_path
 from vidtok.data.sweep import Ledger, Limits, Outcome, Record, sweep
 from vidtok.errors import ConfigError
 
@@ -90,8 +90,9 @@ def index_videos(
 
     Args:
         listing: the list.
-        out: ``.csv`` or ``.jsonl``, one row per row of the list with path, label, group, ``FACTS`` and error; an
-            unreadable or missing file has an error, one line, instead of facts.
+        out: ``.csv`` or ``.jsonl``, one row per row of the list with path, label, group, the part of the video where
+            one is meant, ``FACTS``, which are the whole file's, and error; an unreadable or missing file has an error,
+            one line, instead of facts.
         workers: processes.
         limits: time and memory of one video; None: the usual ones.
         on_video: called with each outcome as it comes.
@@ -124,10 +125,11 @@ def index_videos(
             on_video(outcome)
     rows = [
         {"path": written_path(entry, listing.base, out.parent), "label": entry.labels, "group": entry.group}
+        | place
         | dict.fromkeys(FACTS)
         | (found[entry.file].record or {})
         | {"error": found[entry.file].cause}
-        for entry in entries
+        for entry, place in zip(entries, segment_columns(entries), strict=True)
     ]
     _write(out, rows)
     return [found[file] for file in dict.fromkeys(files)]

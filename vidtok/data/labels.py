@@ -1,11 +1,12 @@
 """Class names and labels: what a list says becomes class indices, and every error names its row."""
 
+import codecs
 import csv
 import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,6 +18,13 @@ from vidtok.data.segment import Segment
 from vidtok.errors import DataError
 
 _LISTS = files("vidtok.data") / "label_lists"
+
+_LONGEST_SHOWN = 200
+"""Characters of a name that messages show."""
+
+_INDEX = re.compile(r"-?\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")
+"""Numbers in all digits there are, with a fraction or not: pandas writes 3.0 where one label of a column is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,8 @@ class Row:
     """Column ``group``: clips of one group belong in one split."""
     segment: Segment | None = None
     """The part of the video that the row means; None: all of it."""
+    split: str | None = None
+    """Column ``split``: which part of the data set the row belongs to, as it is written."""
 
 
 def read_text(path: Path) -> str:
@@ -41,11 +51,18 @@ def read_text(path: Path) -> str:
     titles of videos hold.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path} is not UTF-8 text but UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    if "\0" in text:
+        raise DataError(f"{path} holds NUL bytes, so it is no text, or UTF-16; save it as UTF-8 text")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -54,12 +71,24 @@ def parse_json(text: str, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{where} is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{where} is not a list: its JSON is nested too deeply") from None
+    except ValueError:  # Python reads no whole number of more than 4,300 digits
+        raise DataError(f"{where} is not a list: it holds a number of thousands of digits") from None
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """End of a sentence that proposes the nearest known name; empty when none is near."""
+    """End of a sentence that proposes the nearest known name; empty when none is near, or looking would take long."""
+    if len(name) > _LONGEST_SHOWN or len(known) > 10_000:
+        return ""
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def shown(text: str) -> str:
+    """A text of somebody's list as messages show it: on one line, its end left out where it is long."""
+    line = text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}... ({len(line)} characters)"
 
 
 # ------------------------------------------------------------------------------------- class names
@@ -78,8 +107,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     if path.suffix == ".json":
         numbered = _numbered_names(parse_json(text, str(path)), path)
     else:
-        lines = [line.strip() for line in text.rstrip().splitlines()]
-        pairs = [re.fullmatch(r"(.+?)\t+(\d+)", line) for line in lines]
+        lines = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
+        pairs = [re.fullmatch(r"(.+?)\t+(\d{1,9})", line, re.ASCII) for line in lines]
         numbered = [(int(pair[2]), pair[1]) for pair in pairs if pair] if all(pairs) else list(enumerate(lines))
     if not numbered:
         raise DataError(f"{path} is empty; write one class name a line")
@@ -91,9 +120,9 @@ def _numbered_names(content: Any, path: Path) -> list[tuple[int, str]]:
     """(index, name) from the JSON spellings of class names; names lose quotes that are part of the string."""
     pairs = list(enumerate(content)) if isinstance(content, list) else None
     if isinstance(content, dict):
-        by_index = all(is_index(str(key)) for key in content)
+        by_index = all(_INDEX.fullmatch(str(key)) for key in content)
         pairs = [(key, value) if by_index else (value, key) for key, value in content.items()]
-    if pairs is None or not all(is_index(str(index)) and isinstance(name, str) for index, name in pairs):
+    if pairs is None or not all(_INDEX.fullmatch(str(index)) and isinstance(name, str) for index, name in pairs):
         raise DataError(f"{path} holds no class names; write an object of names and indices, or a list of names")
     return [(int(index), name.strip('"')) for index, name in pairs]
 
@@ -184,8 +213,8 @@ def _is_kinetics400(names: Sequence[str]) -> bool:
 
 
 def is_index(label: str) -> bool:
-    """True for a whole number. A minus counts, so that -1 is refused as a number and not as a name."""
-    return label.removeprefix("-").isdecimal()
+    """True for what is meant as a number. Whether it can be an index is asked later: -1 is no class name either."""
+    return label.isdecimal() or _NUMBER.fullmatch(label) is not None
 
 
 def split_labels(text: str) -> tuple[str, ...]:
@@ -217,27 +246,32 @@ def class_indices(
     """
     known = NameIndex(names or ())
     num_classes = num_classes if names is None else len(names)
-    found = [None if row.labels is None else tuple(_index(row, label, known, names) for label in row.labels)
-             for row in rows]  # fmt: skip
-    used = [index for indices in found for index in indices or ()]
-    for row, indices in zip(rows, found, strict=True):
-        for index in indices or ():
-            if index < 0 or (num_classes is not None and index >= num_classes):
-                raise DataError(f"{row.where}: label {index}, {_out_of_range(used, num_classes)}")
+    places: dict[str, int] = {}
+    found: list[tuple[int, ...] | None] = []
+    for row in rows:
+        for label in row.labels or ():
+            if label not in places:
+                places[label] = _index(row, label, known, names)
+        found.append(None if row.labels is None else tuple(places[label] for label in row.labels))
+    used = places.values()
+    wrong = {index for index in used if index < 0 or (num_classes is not None and index >= num_classes)}
+    if wrong:
+        row, index = next((row, places[label]) for row in rows for label in row.labels or () if places[label] in wrong)
+        raise DataError(f"{row.where}: label {index}, {_out_of_range(used, num_classes)}")
     return found
 
 
 def _index(row: Row, label: str, known: NameIndex, names: Sequence[str] | None) -> int:
     """Index of one label. Raises DataError where it is an unknown name."""
-    if is_index(label):
-        return int(label)
-    index = known.find(label)
+    index = int(label) if _INDEX.fullmatch(label) else known.find(label)
     if index is None:
-        raise DataError(f"{row.where}: label '{label}' {_unknown_name(label, names)}")
+        raise DataError(f"{row.where}: label '{shown(label)}' {_unknown_name(label, names)}")
     return index
 
 
 def _unknown_name(label: str, names: Sequence[str] | None) -> str:
+    if is_index(label):
+        return "is no class index; write a whole number from 0, in the digits 0 to 9"
     if len(split_labels(label)) > 1:
         return "holds several labels; set data.multi_label=true"
     if names is None:
@@ -245,7 +279,7 @@ def _unknown_name(label: str, names: Sequence[str] | None) -> str:
     return f"is not one of the {len(names)} class names{did_you_mean(label, names)}"
 
 
-def _out_of_range(indices: Sequence[int], num_classes: int | None) -> str:
+def _out_of_range(indices: Collection[int], num_classes: int | None) -> str:
     if num_classes is None:
         return "but labels count from 0"
     looks_shifted = min(indices) == 1 and max(indices) == num_classes

@@ -9,6 +9,7 @@ from typing import Any
 from vidtok.data.fileindex import default_index, read_fingerprints
 from vidtok.data.manifest import Listing, read_listing
 from vidtok.data.manifest.entries import Entry, class_names_of, entries_of
+from vidtok.data.manifest.items import segment_name
 
 SCHEMA = "vidtok.diff/1"
 
@@ -18,7 +19,7 @@ Fingerprints = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ListDiff:
-    """Differences from list A to list B; paths count from each list's base folder."""
+    """Differences from list A to list B; paths count from each list's base folder, and name the part that is meant."""
 
     added: tuple[str, ...]
     """Only in B."""
@@ -68,7 +69,7 @@ def compare_lists(a: Listing, b: Listing, *, known_a: Fingerprints, known_b: Fin
         DataError: an unknown class name or an index out of range.
     """
     with_names = class_names_of(a) is not None and class_names_of(b) is not None
-    old, new = ({entry.path: entry for entry in entries_of(one, with_names=with_names)} for one in (a, b))
+    old, new = ({entry.name: entry for entry in entries_of(one, with_names=with_names)} for one in (a, b))
     removed, added = ([path for path in one if path not in other] for one, other in ((old, new), (new, old)))
     renamed = _renamed([old[path] for path in removed], [new[path] for path in added], known_a, known_b)
     common = [path for path in old if path in new]
@@ -96,16 +97,17 @@ def _renamed(
     """Pairs of paths with the same content; copies are paired in the order of the lists."""
     places: dict[str, list[str]] = {}
     for entry in added:
-        places.setdefault(_content(entry, known_b), []).append(entry.path)
+        places.setdefault(_content(entry, known_b), []).append(entry.name)
     places.pop("", None)
     pairs = []
     for entry in removed:
         same = places.get(_content(entry, known_a))
         if same:
-            pairs.append((entry.path, same.pop(0)))
+            pairs.append((entry.name, same.pop(0)))
     return pairs
 
 
 def _content(entry: Entry, known: Fingerprints) -> str:
-    """Fingerprint of a video; empty where it is not known."""
-    return known.get(os.path.abspath(entry.file), "")
+    """Fingerprint of a video, with the part that is meant; empty where it is not known."""
+    content = known.get(os.path.abspath(entry.file), "")
+    return content and segment_name(content, entry.segment)

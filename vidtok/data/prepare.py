@@ -14,6 +14,7 @@ from vidtok.data.manifest import read_listing
 from vidtok.data.manifest.entries import CLASSES_FILE, Entry, entries_of, write_class_names, write_list
 from vidtok.data.manifest.files import existence_test
 from vidtok.data.manifest.folders import SPLIT_FOLDERS
+from vidtok.data.manifest.items import Item, segment_name
 from vidtok.data.sweep import Ledger, Limits, Outcome, Record, sweep
 from vidtok.data.transcode import Encoding, part_of, transcode
 from vidtok.errors import ConfigError, DataError
@@ -27,8 +28,10 @@ class Plan:
     """What is to be written where."""
 
     out: Path
+    items: dict[str, Item]
+    """The videos that exist, and parts of videos, by name, in the order of the source."""
     targets: dict[str, str]
-    """The new file of each video that exists, in the order of the source."""
+    """The new file of each, by name."""
     missing: tuple[str, ...] = ()
     """Listed files that do not exist."""
     entries: tuple[Entry, ...] = ()
@@ -59,7 +62,7 @@ def plan_prepare(
     )
     if not plan.targets:
         raise DataError(f"{source}: none of the {len(plan.missing)} listed videos exists; give --root FOLDER")
-    originals = {os.path.realpath(path) for path in plan.targets}
+    originals = {os.path.realpath(item.path) for item in plan.items.values()}
     hit = next((path for path in plan.targets.values() if os.path.realpath(path) in originals), None)
     if hit is not None:
         raise ConfigError(f"'{hit}' would overwrite an original; choose another folder than '{out}'")
@@ -71,7 +74,8 @@ def _plan_of_folder(source: str, out: Path) -> Plan:
     earlier = "" if os.path.realpath(out) == os.path.realpath(source) else os.path.join(os.path.abspath(out), "")
     paths = [path for path in videos_in(source) if not earlier or not os.path.abspath(path).startswith(earlier)]
     inside = {path: os.path.relpath(path, source) for path in paths}
-    return Plan(out, _targets(inside, out), class_names=_names_of_folder(Path(source), inside.values()))
+    items = {path: Item(path, None) for path in paths}
+    return Plan(out, items, _targets(inside, out), class_names=_names_of_folder(Path(source), inside.values()))
 
 
 def _names_of_folder(source: Path, inside: Iterable[str]) -> tuple[str, ...] | None:
@@ -90,15 +94,33 @@ def _plan_of_list(source: str, out: Path, *, root: str | None, classes: str | No
     found = [entry for entry in entries if is_there(entry.file)]
     outside = [os.path.dirname(entry.path) for entry in found if os.path.isabs(entry.path)]
     common = os.path.commonpath(outside) if outside else ""
-    relative = {e.file: os.path.relpath(e.path, common) if os.path.isabs(e.path) else e.path for e in found}
+    items = {item.name: item for item in (Item(entry.file, None, entry.segment) for entry in found)}
+    parts = Counter(item.path for item in items.values())
+    relative = {
+        _item_name(e): _part_path(os.path.relpath(e.path, common) if os.path.isabs(e.path) else e.path, e, parts)
+        for e in found
+    }
     return Plan(
         out,
+        items,
         _targets(relative, out),
         missing=tuple(dict.fromkeys(entry.file for entry in entries if not is_there(entry.file))),
         entries=tuple(found),
         list_name=f"{Path(source).stem}.csv",
         class_names=listing.names,
     )
+
+
+def _item_name(entry: Entry) -> str:
+    return segment_name(entry.file, entry.segment)
+
+
+def _part_path(path: str, entry: Entry, parts: Mapping[str, int]) -> str:
+    """The path of a new file, ``long_4-8s.avi``, where the list means several parts of ``long.avi``."""
+    if parts[entry.file] == 1 or entry.segment is None:
+        return path
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}_{str(entry.segment).replace(' ', '')}{suffix}"
 
 
 def _targets(relative: Mapping[str, str], out: Path) -> dict[str, str]:
@@ -143,7 +165,7 @@ def prepare_videos(
     """
     limits = limits or Limits()
     task = f"prepare short_side={encoding.short_side} gop={encoding.gop} crf={encoding.crf}"
-    work = partial(_prepare, targets=plan.targets, encoding=encoding, deadline_seconds=limits.seconds)
+    work = partial(_prepare, items=plan.items, targets=plan.targets, encoding=encoding, deadline_seconds=limits.seconds)
     outcomes: dict[str, Outcome] = {}
     for outcome in sweep(
         work,
@@ -152,6 +174,7 @@ def prepare_videos(
         limits=limits,
         ledger=Ledger(plan.out / STATE_FILE, task),
         is_valid=lambda path, record: _is_written(plan.targets[path], record),
+        file_of=lambda name: plan.items[name].path,
     ):
         outcomes[outcome.path] = outcome
         if outcome.record is None:
@@ -162,8 +185,11 @@ def prepare_videos(
     return [outcomes[path] for path in plan.targets]
 
 
-def _prepare(path: str, *, targets: Mapping[str, str], encoding: Encoding, deadline_seconds: float) -> Record:
-    return transcode(path, Path(targets[path]), encoding=encoding, deadline_seconds=deadline_seconds)
+def _prepare(
+    name: str, *, items: Mapping[str, Item], targets: Mapping[str, str], encoding: Encoding, deadline_seconds: float
+) -> Record:
+    item, target = items[name], Path(targets[name])
+    return transcode(item.path, target, encoding=encoding, deadline_seconds=deadline_seconds, segment=item.segment)
 
 
 def _is_written(target: str, record: Record) -> bool:
@@ -177,10 +203,10 @@ def _write_lists(plan: Plan, done: set[str]) -> None:
         write_class_names(plan.out, plan.class_names)
     if plan.list_name is not None:
         rows = [
-            replace(entry, path=Path(os.path.relpath(new, plan.out)).as_posix(), file=new)
+            replace(entry, path=Path(os.path.relpath(new, plan.out)).as_posix(), file=new, segment=None)
             for entry in plan.entries
-            if entry.file in done
-            for new in (plan.targets[entry.file],)
+            if _item_name(entry) in done
+            for new in (plan.targets[_item_name(entry)],)
         ]
         write_list(plan.out / plan.list_name, rows, plan.out)
 

@@ -11,6 +11,7 @@ from vidtok.data.dataset import load_views
 from vidtok.data.decode import DecodeLimits, VideoInfo, decode_frames
 from vidtok.data.sampling import Indices, train_indices
 from vidtok.data.seeding import Purpose, keyed_rng
+from vidtok.data.segment import Segment, segment_frames
 from vidtok.data.transforms import Box, source_boxes
 
 
@@ -30,7 +31,7 @@ class Look:
     """For each box the clip that comes out, uint8 [3, T, S, S]."""
 
 
-def train_look(path: str, recipe: Recipe, *, epoch: int, index: int) -> Look:
+def train_look(path: str, recipe: Recipe, *, epoch: int, index: int, segment: Segment | None = None) -> Look:
     """The training clips that :class:`vidtok.data.dataset.TrainDataset` gives for a video in one epoch.
 
     Mixing of clips happens later, on batches. Flips are shown as drawn, also where the recipe keeps the clips of
@@ -41,6 +42,7 @@ def train_look(path: str, recipe: Recipe, *, epoch: int, index: int) -> Look:
         recipe: its clip, augment, data and run sections are used.
         epoch: another epoch is another draw.
         index: place of the video in the training list, counted from 0; the draw depends on it.
+        segment: the part of the video that is meant; None: all of it.
 
     Raises:
         DecodeError: the video cannot be read.
@@ -48,7 +50,8 @@ def train_look(path: str, recipe: Recipe, *, epoch: int, index: int) -> Look:
     rng = keyed_rng(Purpose.SAMPLE, recipe.run.seed, epoch, index)
 
     def choose(info: VideoInfo) -> Indices:
-        indices = train_indices(info.num_frames, recipe.clip, rng, pts_seconds=info.pts_seconds)
+        window = segment_frames(segment, info)
+        indices = train_indices(info.num_frames, recipe.clip, rng, window=window, pts_seconds=info.pts_seconds)
         return rng.permutation(indices) if recipe.augment.shuffle else indices
 
     decoded = decode_frames(
@@ -87,18 +90,20 @@ def changes_text(choice: Augmentation) -> str:
     return ", ".join(names) or "crop only"
 
 
-def view_looks(path: str, recipe: Recipe) -> list[Look]:
+def view_looks(path: str, recipe: Recipe, *, segment: Segment | None = None) -> list[Look]:
     """All test views of a video, as evaluation sees them: one look per temporal clip, one box per crop.
 
     Args:
         path: the video.
+        segment: the part of it that is meant; None: all of it.
         recipe: its clip, eval and data sections are used; frames are shown in order even if augment.shuffle is set.
 
     Raises:
         DecodeError: the video cannot be read.
     """
     clip, crops, decoder, limits = recipe.clip, recipe.eval.crops, recipe.data.decoder, DecodeLimits.of(recipe.data)
-    video = load_views(path, clip, num_clips=recipe.eval.clips, num_crops=crops, decoder=decoder, limits=limits)
+    views_of = {"num_clips": recipe.eval.clips, "num_crops": crops, "decoder": decoder, "limits": limits}
+    video = load_views(path, clip, segment=segment, **views_of)
     frames = decode_frames(
         path, lambda info: video.indices, decoder=decoder, short_side=clip.test_short_side, verify=True, limits=limits
     )

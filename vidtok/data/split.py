@@ -23,7 +23,7 @@ def group_of(entry: Entry, group: str | None) -> str:
         entry: the video.
         group: ``folder``: the folder it is in; ``column``: the column ``group`` of the list; another text: a regular
             expression that is searched in the path, where its groups, else all that it matches, name the group;
-            None: each video is its own group.
+            None: each video is its own group, with all parts of it that the list means.
 
     Raises:
         DataError: the list or the expression gives no group for the video.

@@ -74,10 +74,10 @@ class Ledger:
         if file.is_file():
             self._read(file.read_text(encoding="utf-8", errors="replace"))
 
-    def find(self, path: str) -> Record | None:
-        """The record of a file that has not changed since; None when there is none."""
+    def find(self, path: str, file: str | None = None) -> Record | None:
+        """The record of a file that has not changed since, or of a part ``path`` of one; None when there is none."""
         stamp, record = self._entries.get(os.path.abspath(path), (None, None))
-        return record if stamp is not None and stamp == file_stamp(path) else None
+        return record if stamp is not None and stamp == file_stamp(file or path) else None
 
     def add(self, path: str, stamp: list[int], record: Record) -> None:
         """Keep a record. ``stamp`` is :func:`file_stamp` of the file before the work."""
@@ -117,6 +117,7 @@ def sweep(
     limits: Limits,
     ledger: Ledger | None = None,
     is_valid: Callable[[str, Record], bool] = lambda path, record: True,
+    file_of: Callable[[str], str] = str,
 ) -> Iterator[Outcome]:
     """Do the work on every file and yield the outcomes, each as soon as it is known.
 
@@ -129,13 +130,14 @@ def sweep(
         limits: time and memory of one file.
         ledger: records of earlier sweeps; new ones are added.
         is_valid: whether a record of the ledger still holds, given its path and itself.
+        file_of: the file that a path lies in, where paths name parts of files.
 
     Raises:
         EnvironmentFault: processes cannot be started.
     """
     pending: deque[str] = deque()
     for path in dict.fromkeys(paths):
-        record = ledger.find(path) if ledger is not None else None
+        record = ledger.find(path, file_of(path)) if ledger is not None else None
         if record is not None and is_valid(path, record):
             yield Outcome(path, record, is_new=False)
         else:
@@ -145,7 +147,7 @@ def sweep(
         while pending or any(worker.is_busy for worker in crew):
             for worker in crew:
                 if pending and not worker.is_busy:
-                    worker.give(pending.popleft())
+                    worker.give(pending[0], file_of(pending.popleft()))
             for worker in _first_done([worker for worker in crew if worker.is_busy]):
                 stamp, outcome = worker.take()
                 if ledger is not None and outcome.record is not None and stamp is not None:
@@ -180,12 +182,12 @@ class _Worker:
     def is_busy(self) -> bool:
         return self._path is not None
 
-    def give(self, path: str) -> None:
-        """Begin with a file."""
+    def give(self, path: str, file: str) -> None:
+        """Begin with a file, or the part ``path`` of one."""
         if not self._process.is_alive():
             self._start()
         self._await_ready()
-        self._path, self._stamp = path, file_stamp(path)
+        self._path, self._stamp = path, file_stamp(file)
         self.due = time.monotonic() + self._limits.seconds + _GRACE_SECONDS
         self.pipe.send(path)
 

@@ -1,7 +1,7 @@
 """One video written anew: H.264 in mp4, small, with key frames close together, and compared with the original."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from vidtok.data.decode import VideoInfo, decode_frames
 from vidtok.data.decode.convert import Converter
 from vidtok.data.decode.info import Orientation, frame_times
 from vidtok.data.decode.pyav import PyAVReader
+from vidtok.data.segment import Segment, segment_frames
 from vidtok.data.sweep import Record
 from vidtok.data.verify import check_video, frames_in_order, is_cut_off
 from vidtok.errors import DataError
@@ -48,7 +49,9 @@ class Encoding:
     """Constant quality of x264: 0 is lossless, 18 looks the same, 51 is the worst."""
 
 
-def transcode(path: str, target: Path, *, encoding: Encoding, deadline_seconds: float) -> Record:
+def transcode(
+    path: str, target: Path, *, encoding: Encoding, deadline_seconds: float, segment: Segment | None = None
+) -> Record:
     """Write ``path`` anew as ``target``, which appears when it is complete and was found right.
 
     The frames are those that a reader gives: in presentation order, after the edit list, turned for display, with
@@ -59,6 +62,7 @@ def transcode(path: str, target: Path, *, encoding: Encoding, deadline_seconds: 
         target: the new file, .mp4; its folder is made when needed.
         encoding: size, key frames and quality.
         deadline_seconds: longest time for each pass over the video.
+        segment: the part that is written, its times from 0; None: the whole video.
 
     Returns:
         frames, width, height, fps: of the new video; bytes: its size; source_bytes: that of the original;
@@ -73,7 +77,7 @@ def transcode(path: str, target: Path, *, encoding: Encoding, deadline_seconds: 
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         with PyAVReader(path, deadline_seconds=deadline_seconds) as reader:
-            taken = _rewrite(reader, part, encoding, deadline_seconds)
+            taken = _rewrite(reader, part, encoding, deadline_seconds, segment)
         record = _compare(path, part, taken, deadline_seconds)
         os.replace(part, target)
     except (OSError, av.FFmpegError) as error:
@@ -94,20 +98,33 @@ class _Taken:
     """What was taken from the original."""
 
     seconds: np.ndarray
-    """float64 [F]: times that were promised, then used."""
+    """float64 [F]: times that were promised, then used, of the frames that are written."""
+    first: int = 0
+    """The first frame that is written."""
     is_damaged: bool = False
     pts: list[int | None] = field(default_factory=list)
-    """Of the frames that came."""
+    """Of the frames that came, all of the video."""
+    num_written: int = 0
     spots: dict[int, np.ndarray] = field(default_factory=dict)
-    """The first, a middle and the last picture at the new size, uint8 [H, W, 3]."""
+    """The first, a middle and the last picture at the new size, uint8 [H, W, 3], by number in the new video."""
+
+    @classmethod
+    def of(cls, info: VideoInfo, segment: Segment | None) -> "_Taken":
+        """The frames of a segment. Raises DecodeError."""
+        start, end = segment_frames(segment, info)
+        return cls(info.pts_seconds[start:end] - info.pts_seconds[start], start)
 
 
-def _rewrite(reader: PyAVReader, part: Path, encoding: Encoding, deadline_seconds: float) -> _Taken:
+def _rewrite(
+    reader: PyAVReader, part: Path, encoding: Encoding, deadline_seconds: float, segment: Segment | None
+) -> _Taken:
     """Write all frames; a second time with their true times when the file has others than its packets promise."""
-    taken = _Taken(reader.info.pts_seconds)
+    taken = _Taken.of(reader.info, segment)
     _encode(reader, part, taken, encoding, deadline_seconds)
     if reader.trusts_index and not reader.index.is_confirmed_by(taken.pts):
-        taken = _Taken(frame_times(taken.pts, reader.source.time_base, reader.source.stated_rate)[0])
+        seconds, fps = frame_times(taken.pts, reader.source.time_base, reader.source.stated_rate)
+        info = replace(reader.info, num_frames=len(seconds), pts_seconds=seconds, fps=fps)
+        taken = _Taken.of(info, segment)
         _encode(reader, part, taken, encoding, deadline_seconds)
     taken.is_damaged = reader.source.is_damaged or is_cut_off(reader.info.path)
     return taken
@@ -123,10 +140,11 @@ def _encode(reader: PyAVReader, part: Path, taken: _Taken, encoding: Encoding, d
     picture = np.empty((height * 3 // 2, width), dtype=np.uint8)
     stream: VideoStream | None = None
     with av.open(part, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        for number, frame in enumerate(frames_in_order(reader, deadline_seconds)):
+        for number, frame in enumerate(frames_in_order(reader, deadline_seconds), -taken.first):
             taken.pts.append(frame.pts)
-            if number >= len(ticks):
+            if not 0 <= number < len(ticks):
                 continue
+            taken.num_written += 1
             stream = stream or _add_stream(container, frame, (width, height), tick, reader.info.fps, encoding)
             converter.store(frame, picture, "yuv420")
             if number in spots:
@@ -190,13 +208,13 @@ def _compare(path: str, part: Path, taken: _Taken, deadline_seconds: float) -> R
     decoded = decode_frames(part, lambda info: np.minimum(numbers, info.num_frames - 1))
     likeness = min(map(_psnr, decoded.frames, (taken.spots[number] for number in numbers.tolist())))
     is_same = (
-        len(taken.pts) == len(taken.seconds) == found["frames"] == found["promised"]
+        taken.num_written == len(taken.seconds) == found["frames"] == found["promised"]
         and not found["damaged"]
         and np.allclose(decoded.info.pts_seconds, taken.seconds, atol=1e-4)
     )
     if not is_same or likeness < _MIN_PSNR_DB:
         raise DataError(
-            f"{path}: what was written is not the same: {found['frames']} of {len(taken.pts)} frames, "
+            f"{path}: what was written is not the same: {found['frames']} of {len(taken.seconds)} frames, "
             f"{likeness:.0f} dB; prepare it again, and report it if that happens twice"
         )
     return {

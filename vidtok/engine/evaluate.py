@@ -60,6 +60,8 @@ class Evaluation:
     """int64 [N], -1 where the class is not known; of a multi-label model 0 and 1 [N, C], or a row of -1."""
     errors: tuple[str, ...]
     """[N] why a video could not be read; empty where it was."""
+    spans: np.ndarray
+    """float64 [N, 2]: start and end of the part of each video that was looked at [seconds]; NaN where unreadable."""
     decoders: dict[str, int]
     costs: tuple[dict[str, Any], ...] = ()
     """[K] gmacs_per_view and tokens_per_layer."""
@@ -147,6 +149,7 @@ def evaluate(
         scores=scores,
         labels=np.array([np.asarray(sample["label"]) for sample in samples], dtype=np.int64),
         errors=tuple(sample["error"] for sample in samples),
+        spans=np.array([sample["span"].tolist() for sample in samples]).reshape(-1, 2),
         decoders=dict(decoders),
         costs=costs,
         pairs=paired,
@@ -203,7 +206,7 @@ def quarantine_failures(result: Evaluation, folder: str | Path, *, max_failures:
     quarantine = Quarantine(file, num_videos=len(result.errors), max_failures=max_failures, fresh=True)
     for item, error in zip(result.manifest.items, result.errors, strict=True):
         if error:
-            quarantine.note(item.path, error, "test")
+            quarantine.note(item.name, error, "test")
     return quarantine
 
 

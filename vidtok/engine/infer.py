@@ -3,15 +3,14 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from glob import glob
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from vidtok.config import Budget, parse_budget
 from vidtok.data.dataset import VideoViews, load_views
-from vidtok.data.manifest import VIDEO_SUFFIXES
+from vidtok.data.inputs import expand_inputs
+from vidtok.data.manifest import Item
 from vidtok.engine.predict import (
     Compute,
     at_budget,
@@ -22,7 +21,7 @@ from vidtok.engine.predict import (
     top_classes,
 )
 from vidtok.engine.windows import Span, Window, window_views
-from vidtok.errors import DataError
+from vidtok.errors import DataError, DecodeError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.checkpoint import load
 
@@ -54,62 +53,30 @@ def default_checkpoint() -> str:
     return os.environ.get("VIDTOK_CHECKPOINT") or DEFAULT_CHECKPOINT
 
 
-def expand_inputs(inputs: Iterable[str], lines: Iterable[str] = ()) -> Iterator[str]:
-    """Turn what the user wrote into paths of videos, lazily.
-
-    Args:
-        inputs: files; folders, searched for video files of all depths in sorted order; shell patterns; ``-``.
-        lines: what ``-`` stands for: one path a line.
-
-    Raises:
-        DataError: a folder without video files, a pattern that nothing matches.
-    """
-    for text in inputs:
-        if text == "-":
-            yield from (line.rstrip("\r\n") for line in lines if line.strip())
-        elif os.path.isdir(text):
-            yield from _videos_below(text)
-        elif any(sign in text for sign in "*?[") and not os.path.exists(text):
-            yield from _matches(text)
-        else:
-            yield text
-
-
-def _videos_below(folder: str) -> list[str]:
-    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-    videos = sorted(file for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES)
-    if not videos:
-        raise DataError(f"{folder}: no video files in this folder; known endings: {' '.join(sorted(VIDEO_SUFFIXES))}")
-    return videos
-
-
-def _matches(pattern: str) -> list[str]:
-    paths = sorted(path for path in glob(pattern, recursive=True) if os.path.isfile(path))
-    if not paths:
-        raise DataError(f"{pattern}: no file matches this pattern")
-    return paths
-
-
 def infer_videos(
-    model: VideoModel, paths: Iterable[str], options: InferOptions, *, compute: Compute
+    model: VideoModel, videos: Iterable[Item | str], options: InferOptions, *, compute: Compute
 ) -> Iterator[Result]:
     """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``."""
-    for path in paths:
+    for video in videos:
+        item = Item(video, None) if isinstance(video, str) else video
         try:
-            yield from _infer_video(model, path, options, compute)
+            yield from _infer_video(model, item, options, compute)
         except DataError as error:
-            yield _failure(path, str(error))
+            yield _failure(item, str(error))
 
 
-def _infer_video(model: VideoModel, path: str, options: InferOptions, compute: Compute) -> Iterator[Result]:
-    """Label a video whole, or window by window. Raises DecodeError."""
+def _infer_video(model: VideoModel, item: Item, options: InferOptions, compute: Compute) -> Iterator[Result]:
+    """Label a video, or the part of it that is meant, whole or window by window. Raises DecodeError."""
+    if "\0" in item.path:
+        raise DecodeError(f"{item.path!a}: holds a NUL byte, which no file name does; give paths as text, one a line")
     views_of = {"num_clips": options.clips, "num_crops": options.crops, "decoder": options.decoder}
+    views_of["segment"] = item.segment
     if options.window is None:
-        views = load_views(path, model.preprocessing, **views_of)
-        yield _label(model, path, views, (0.0, views.info.duration_seconds), options, compute)
+        views = load_views(item.path, model.preprocessing, **views_of)
+        yield _label(model, item.path, views, views.span, options, compute)
         return
-    for span, views in window_views(path, model.preprocessing, options.window, **views_of):
-        yield _label(model, path, views, span, options, compute)
+    for span, views in window_views(item.path, model.preprocessing, options.window, **views_of):
+        yield _label(model, item.path, views, span, options, compute)
 
 
 def _label(
@@ -136,9 +103,11 @@ def _label(
     }
 
 
-def _failure(path: str, error: str) -> Result:
-    absent = dict.fromkeys(("start_s", "end_s", "decoder", "num_frames", "fps"))
-    return {"path": path, **absent, "top": [], "frames": [], "error": error}
+def _failure(item: Item, error: str) -> Result:
+    segment = item.segment if item.segment is not None and item.segment.unit == "s" else None
+    start, end = (None, None) if segment is None else (segment.start, segment.end)
+    absent = dict.fromkeys(("decoder", "num_frames", "fps"))
+    return {"path": item.path, "start_s": start, "end_s": end, **absent, "top": [], "frames": [], "error": error}
 
 
 def predict(
@@ -152,15 +121,16 @@ def predict(
     """Label videos, as ``vidtok infer`` does.
 
     Args:
-        paths: one or more files, folders or shell patterns.
+        paths: one or more files, folders, lists or shell patterns.
         model: a loaded model, which runs where it is; or a checkpoint; or None for the default checkpoint.
         topk: number of classes to list, clipped to what the model has.
         views: ``"4x3"`` or (4, 3), clips x crops; None: the checkpoint's, at most 4x1.
         budget: token budget; None: the model's own.
 
     Returns:
-        One dict per video, as in infer's JSON: path, start_s, end_s, top [{label, score}], frames,
-        decoder, num_frames, fps, error. An unreadable video has a text in ``error`` and an empty ``top``.
+        One dict per video, or part of one that a list means, as in infer's JSON: path, start_s, end_s,
+        top [{label, score}], frames, decoder, num_frames, fps, error. An unreadable video has a text in ``error`` and
+        an empty ``top``.
 
     Raises:
         ConfigError: views or budget that cannot be.
@@ -178,6 +148,6 @@ def predict(
     try:
         with at_budget(model, parse_budget(budget)):
             compute = choose_compute(str(device))
-            return list(infer_videos(model, expand_inputs(map(os.fspath, inputs)), options, compute=compute))
+            return list(infer_videos(model, expand_inputs(map(os.fspath, inputs), ()), options, compute=compute))
     finally:
         model.train(was_training)

@@ -12,6 +12,7 @@ import numpy as np
 
 from vidtok.config import ClipConfig
 from vidtok.data.dataset import load_views
+from vidtok.data.manifest import Item
 from vidtok.engine.evaluate import Evaluation
 from vidtok.engine.visualize import budget_chart, class_bars, confusion_picture, to_png
 from vidtok.errors import DataError
@@ -65,7 +66,7 @@ def report_page(
         _heading(result, found),
         _section("Token budgets", _budgets(found)),
         f'<div class="two">{pictures}</div>',
-        _section("Most confident mistakes", _mistakes(worst, result.clip)) if worst else "",
+        _section("Most confident mistakes", _mistakes(worst, result)) if worst else "",
         _section("Videos that could not be read", _failures(result)) if result.num_failed else "",
         _section("Receipt", f"<pre>{escape(json.dumps(found['receipt'], indent=2))}</pre>"),
     ]
@@ -133,10 +134,10 @@ def _tokens(count: int | Sequence[int]) -> str:
     return str(count) if isinstance(count, int) else f"{count[0]} of {count[1]}"
 
 
-def _mistakes(worst: Sequence[Row], clip: ClipConfig) -> str:
+def _mistakes(worst: Sequence[Row], result: Evaluation) -> str:
     rows = [
         [
-            _strip(row["path"], clip),
+            _strip(result.manifest.items[row["scores_row"]], result.clip),
             escape(str(row["label"])),
             escape(row["top5"][0]["label"]),
             f'<span class="score">{_percent(row["top5"][0]["score"])}</span>',
@@ -147,10 +148,10 @@ def _mistakes(worst: Sequence[Row], clip: ClipConfig) -> str:
     return _table(["frames", "truth", "answer", "score", "video"], rows)
 
 
-def _strip(path: str, clip: ClipConfig) -> str:
+def _strip(item: Item, clip: ClipConfig) -> str:
     """Some frames of a video's middle clip side by side; empty when it cannot be read any more."""
     try:
-        views = load_views(path, clip, num_clips=1, num_crops=1).views  # [1, 3, T, S, S]
+        views = load_views(item.path, clip, num_clips=1, num_crops=1, segment=item.segment).views  # [1, 3, T, S, S]
     except DataError:
         return ""
     chosen = np.linspace(0, views.shape[2] - 1, min(_STRIP_FRAMES, views.shape[2])).round().astype(int)

@@ -118,9 +118,12 @@ def predictions(result: Evaluation) -> list[Row]:
         scores = torch.from_numpy(result.scores[result.headline, index])
         truth = _truth(result, label)
         top = [] if error else top_classes(scores, result.class_names, topk=5)
+        start, end = (None if error else round(float(place), 3) for place in result.spans[index])
         rows.append(
             {
                 "path": item.path,
+                "start_s": start,
+                "end_s": end,
                 "label": truth,
                 "top5": top,
                 "correct": top[0]["label"] == truth if top and isinstance(truth, str) else None,

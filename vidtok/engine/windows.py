@@ -12,6 +12,7 @@ from vidtok.config import ClipConfig
 from vidtok.data.dataset import VideoViews
 from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits, FrameListChanged, Reader, VideoInfo, open_video
 from vidtok.data.sampling import frames_in_seconds, view_indices
+from vidtok.data.segment import Segment, segment_seconds
 from vidtok.data.transforms import make_views
 from vidtok.errors import ConfigError
 
@@ -44,25 +45,29 @@ class Window:
                 f"{_SHORTEST:g} s to {_LONGEST:g} s"
             )
 
-    def span(self, number: int, info: VideoInfo) -> Span | None:
+    def span(self, number: int, info: VideoInfo, segment: Segment | None = None) -> Span | None:
         """Start and end [seconds] of piece ``number``; None when the pieces before reach the end of the video.
+
+        The pieces begin where the segment does, and end with it; without one, with the video.
 
         Half a frame is not worth a piece of its own. The last piece may be shorter than the others.
         """
-        end = info.duration_seconds - 0.5 / info.fps
-        start = number * self.stride_seconds
+        first, last = segment_seconds(segment, info)
+        end = last - 0.5 / info.fps
+        start = first + number * self.stride_seconds
         is_past = start - _SLACK > info.pts_seconds[-1] or start - self.stride_seconds + self.seconds >= end
         if number > 0 and is_past:
             return None
-        return start, min(start + self.seconds, info.duration_seconds)
+        return start, min(start + self.seconds, last)
 
-    def after(self, number: int, info: VideoInfo) -> int:
+    def after(self, number: int, info: VideoInfo, segment: Segment | None = None) -> int:
         """The next piece with frames, and other ones than piece ``number``; one past the end when there is none."""
-        pts = info.pts_seconds
+        first, last = segment_seconds(segment, info)
+        pts = info.pts_seconds[info.pts_seconds < last] - first
         while True:
             number += self._steps(number, pts)
-            first, end = np.searchsorted(pts, self._edges(number))
-            if first < end or first == len(pts):
+            start, end = np.searchsorted(pts, self._edges(number))
+            if start < end or start == len(pts):
                 return number
 
     def _edges(self, number: int) -> np.ndarray:
@@ -85,8 +90,9 @@ def window_views(
     num_crops: int,
     decoder: str = "auto",
     limits: DecodeLimits = DEFAULT_LIMITS,
+    segment: Segment | None = None,
 ) -> Iterator[tuple[Span, VideoViews]]:
-    """All test views of every window, as ``load_views`` cuts them for one; says how many were left out.
+    """All test views of every window of a segment, as ``load_views`` cuts them for one; says how many were left out.
 
     Raises:
         DecodeError: the video cannot be read.
@@ -94,12 +100,12 @@ def window_views(
     num_left_out = 0
     with open_video(path, decoder=decoder, limits=limits) as reader:
         number = 0
-        while (span := window.span(number, reader.info)) is not None:
+        while (span := window.span(number, reader.info, segment)) is not None:
             try:
                 yield span, _read(reader, clip, span, num_clips=num_clips, num_crops=num_crops)
             except FrameListChanged:  # a damaged file has other frames than it promises: choose from the true ones
                 continue
-            following = window.after(number, reader.info)
+            following = window.after(number, reader.info, segment)
             num_left_out += following - number - 1
             number = following
     if num_left_out:
@@ -114,4 +120,4 @@ def _read(reader: Reader, clip: ClipConfig, span: Span, *, num_clips: int, num_c
     frames = torch.from_numpy(reader.read(wanted, short_side=clip.test_short_side, verify=True))
     rows = torch.from_numpy(np.searchsorted(wanted, indices))
     views = make_views(frames, rows, short_side=clip.test_short_side, size=clip.size, num_crops=num_crops)
-    return VideoViews(views, indices, info, reader.name, reader.fallback)
+    return VideoViews(views, indices, info, reader.name, reader.fallback, span)

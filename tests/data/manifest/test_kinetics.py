@@ -7,6 +7,7 @@ import pytest
 from vidtok.config import DataConfig
 from vidtok.data.labels import packaged_names
 from vidtok.data.manifest import Manifest, load_manifest, load_split
+from vidtok.data.segment import Segment
 from vidtok.errors import DataError
 
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
@@ -83,7 +84,7 @@ def test_missing_files_are_counted_against_the_budget(tmp_path: Path) -> None:
 
 
 def test_the_test_list_has_no_labels_and_is_only_good_for_test(tmp_path: Path) -> None:
-    source = make(tmp_path, FLAT[:1], "youtube_id,time_start,time_end,split\n-3B32lodo2M,59,69,test\n")
+    source = make(tmp_path, [f"test/{STEMS[0]}.mp4"], "youtube_id,time_start,time_end,split\n-3B32lodo2M,59,69,test\n")
     assert [item.label for item in load_split(DataConfig(test=str(source)), "test").items] == [None]
     with pytest.raises(DataError, match=r"data\.val: .* gives no label for .*-3B32lodo2M.*only data.test"):
         load_split(DataConfig(val=str(source)), "val")
@@ -130,3 +131,32 @@ def test_the_real_sample_rows_are_read(shared_data: Path, tmp_path: Path) -> Non
     make(tmp_path, FLAT[:2])
     manifest = load_manifest(shared_data / "labels/samples/kinetics400_val.csv", root=tmp_path)
     assert [(Path(item.path).stem, item.label) for item in manifest.items] == [(STEMS[0], 0), (STEMS[1], 1)]
+
+
+def test_a_clip_is_not_looked_for_in_the_folder_of_another_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    csv = (
+        "label,youtube_id,time_start,time_end,split\nabseiling,-3B32lodo2M,59,69,train\nzumba,_dbcJuKJQNs,40,50,train\n"
+    )
+    source = make(tmp_path, [FLAT[0], f"training_256/zumba/{STEMS[0]}.mp4", FLAT[1]], csv, "k400_train.csv")
+    manifest = load_manifest(source, max_missing=0.5)
+    assert files(manifest, tmp_path) == [f"training_256/zumba/{STEMS[0]}.mp4"]
+    assert manifest.missing == (str(tmp_path / f"{STEMS[1]}.mp4"),)
+    assert "1 listed clips are only in the folder of another split, such as 'val/_dbcJuKJQNs" in caplog.text
+
+
+def test_the_name_of_the_list_says_the_split_where_no_column_does(tmp_path: Path) -> None:
+    rows = "label,youtube_id,time_start,time_end\nabseiling,-3B32lodo2M,59,69\n"
+    layout = [FLAT[0], f"train/training dog/{STEMS[0]}.mp4"]
+    assert files(load_manifest(make(tmp_path, layout, rows, "train_link_list.csv")), tmp_path) == layout[1:]
+    assert files(load_manifest(make(tmp_path, layout, rows, "kinetics_val.csv")), tmp_path) == layout[:1]
+
+
+def test_rows_carry_their_times_for_files_that_may_be_cut_already(tmp_path: Path) -> None:
+    items = load_manifest(make(tmp_path, [*FLAT[:3], IDS_ONLY[3]])).items
+    assert [item.segment for item in items[:2]] == [Segment(59, 69, may_be_cut=True), Segment(40, 50, may_be_cut=True)]
+    twice = HEADER + "zumba,-3B32lodo2M,0,10,val,0\nabseiling,-3B32lodo2M,59,69,val,0\n"
+    (tmp_path / "b").mkdir()
+    both = load_manifest(make(tmp_path / "b", ["val/-3B32lodo2M.mp4"], twice)).items
+    assert [item.segment for item in both] == [Segment(0, 10), Segment(59, 69)]

@@ -11,7 +11,7 @@ _SPLITS = ("train", "test")
 
 
 def show(
-    clip: Annotated[str, typer.Argument(help="video", metavar="CLIP")],
+    clip: Annotated[str, typer.Argument(help="video, or a list, of which --index is shown", metavar="CLIP")],
     config: Annotated[str, typer.Option("--config", "-c", help="recipe: a path or a packaged name")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="overrides such as clip.stride=4", show_default=False)
@@ -31,14 +31,22 @@ def show(
     from vidtok.configio import load_recipe
 
     recipe = load_recipe(config, overrides or [])
+    from vidtok.data.inputs import expand_inputs
     from vidtok.data.preview import train_look, view_looks
     from vidtok.engine.visualize import SHEET_DPI, looks_sheet, save
 
+    items = list(expand_inputs([clip], root=recipe.data.root))
+    if len(items) > 1 and index >= len(items):
+        raise ConfigError(f"--index {index}: '{clip}' has {len(items)} videos, counted from 0")
+    item = items[index] if len(items) > 1 else items[0]
     if split == "train":
-        looks = [train_look(clip, recipe, epoch=epoch + draw, index=index) for draw in range(draws)]
+        looks = [
+            train_look(item.path, recipe, epoch=epoch + draw, index=index, segment=item.segment)
+            for draw in range(draws)
+        ]
         title = f"training clips of recipe {recipe.name}, seed {recipe.run.seed}, video {index} of the list"
     else:
-        looks = view_looks(clip, recipe)
+        looks = view_looks(item.path, recipe, segment=item.segment)
         title = f"{recipe.eval.clips}x{recipe.eval.crops} test views of recipe {recipe.name}"
     save(looks_sheet(looks, title), out, dpi=SHEET_DPI)
     print(out)

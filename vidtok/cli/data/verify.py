@@ -10,7 +10,7 @@ from vidtok.cli.data.sweeping import FEW, cause_lines, check_missing, watched
 
 
 def verify(
-    sources: Annotated[list[str], typer.Argument(help="lists, folders and video files", metavar="LIST|DIR|FILE...")],
+    sources: Annotated[list[str], typer.Argument(help="lists, folders, patterns, videos", metavar="LIST|DIR|FILE...")],
     full: Annotated[
         bool,
         typer.Option("--full/--quick", help="decode every frame, or only from the first, middle and last key frame"),
@@ -37,14 +37,16 @@ def verify(
     Exits with 3 when more videos are unreadable or missing than allowed.
     """
     from vidtok.config import DataConfig, from_tree
-    from vidtok.data.inputs import find_videos
+    from vidtok.data.inputs import find_items
+    from vidtok.data.manifest.repeats import same_content, segments_outside
     from vidtok.data.quarantine import Quarantine
     from vidtok.data.sweep import Limits
     from vidtok.data.synthetic import num_cores
     from vidtok.data.verify import SCHEMA, summarise, verify_videos
 
     from_tree(DataConfig, {"decoder": decoder})
-    paths, missing = find_videos(sources, root=root)
+    items, missing = find_items(sources, root=root)
+    paths = list(dict.fromkeys(item.path for item in items))
     with watched(len(paths)) as watch:
         outcomes = verify_videos(
             paths,
@@ -55,15 +57,28 @@ def verify(
             state=out.with_suffix(".state.jsonl"),
             on_video=watch,
         )
-    found = summarise(outcomes, missing)
+    outside = segments_outside(items, {one.path: one.record for one in outcomes if one.record is not None})
+    found = summarise(outcomes, missing) | {"outside": outside, "copies": same_content(paths)}
     quarantine = Quarantine(out, num_videos=len(paths), max_failures=max_failures, key="--max-failures", fresh=True)
-    for failure in found["unreadable"]:
+    for failure in found["unreadable"] + outside:
         quarantine.note(failure["path"], failure["cause"], "verify")
     mode = "full" if full else "quick"
     head = {"schema": SCHEMA, "mode": mode, "decoder": decoder, "allowed_failures": quarantine.allowed}
     print(json.dumps(head | found, indent=2) if as_json else _table(found, mode, out))
     quarantine.check()
     check_missing(missing, found["videos"]["listed"], max_missing)
+
+
+def _further(found: dict[str, Any]) -> list[str]:
+    """Lines on parts of videos that are not there, and on copies, where there are any."""
+    outside, copies = found["outside"], found["copies"]
+    lines = (
+        [f"  {len(outside):>6}  parts that their video does not hold, such as {outside[0]['path']}"] if outside else []
+    )
+    if copies:
+        count = sum(map(len, copies)) - len(copies)
+        lines.append(f"  {count:>6}  copies of another one, such as {copies[0][1]} of {copies[0][0]}")
+    return lines
 
 
 def _table(found: dict[str, Any], mode: str, out: Path) -> str:
@@ -75,6 +90,7 @@ def _table(found: dict[str, Any], mode: str, out: Path) -> str:
         f"  {videos['fallback']:>6}  of them read in a slower way",
         f"  {videos['unreadable']:>6}  unreadable",
         f"  {videos['missing']:>6}  missing",
+        *_further(found),
         *cause_lines("unreadable:", found["unreadable"]),
         *cause_lines("read in a slower way:", found["fallback"]),
     ]

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidtok.data.labels import class_indices, names_in
-from vidtok.data.manifest.items import Listing
+from vidtok.data.manifest.items import Listing, segment_name
+from vidtok.data.segment import Segment
+from vidtok.errors import DataError
 
 CLASSES_FILE = "classes.txt"
+
+_SEGMENT_COLUMNS = {
+    ("s", False): ("start", "end"),
+    ("s", True): ("source_start", "source_end"),
+    ("frames", False): ("start_frame", "end_frame"),
+}
+"""Columns of lists that we write, as :mod:`vidtok.data.manifest.columns` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,13 @@ class Entry:
     """Class names where they are known, else indices; in rising order of index. None when not known."""
     group: str | None = None
     """Clips of one group belong in one split."""
+    segment: Segment | None = None
+    """The part of the video that is meant; None: all of it."""
+
+    @property
+    def name(self) -> str:
+        """Names the entry: two parts of one video are two entries."""
+        return segment_name(self.path, self.segment)
 
     @property
     def label_text(self) -> str:
@@ -50,6 +66,7 @@ def entries_of(listing: Listing, *, with_names: bool = True) -> list[Entry]:
             os.path.join(listing.base, row.path),
             None if indices is None else tuple(spelt[i] if spelt else str(i) for i in sorted(indices)),
             row.group,
+            row.segment,
         )
         for row, indices in zip(listing.rows, class_indices(listing.rows, names), strict=True)
     ]
@@ -63,15 +80,40 @@ def written_path(entry: Entry, base: Path, out: Path) -> str:
 
 
 def write_list(path: Path, entries: Iterable[Entry], base: Path) -> None:
-    """Write a list with columns ``path`` and ``label``, and ``group`` where there is one."""
+    """Write a list with columns ``path`` and ``label``, and ``group`` and those of segments where there are any."""
     entries = list(entries)
-    has_groups = any(entry.group is not None for entry in entries)
+    places = segment_columns(entries)
+    rows = [
+        {"path": written_path(entry, base, path.parent), "label": entry.label_text, "group": entry.group} | place
+        for entry, place in zip(entries, places, strict=True)
+    ]
+    columns = ["path", "label", *(["group"] if any(entry.group is not None for entry in entries) else [])]
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("path", "label", "group") if has_groups else ("path", "label"))
-        for entry in entries:
-            row = written_path(entry, base, path.parent), entry.label_text
-            writer.writerow((*row, entry.group) if has_groups else row)
+        writer = csv.DictWriter(
+            stream, [*columns, *places[0]] if places else columns, "", "ignore", lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def segment_columns(entries: Sequence[Entry]) -> list[dict[str, float | int | None]]:
+    """For each entry the columns that say which part of its video is meant, the same of all; {} where none means one.
+
+    Raises:
+        DataError: some entries count seconds and others frames, or some may be cut already and others not.
+    """
+    kinds = {(one.segment.unit, one.segment.may_be_cut) for one in entries if one.segment is not None}
+    if len(kinds) > 1:
+        raise DataError("the list means parts of videos in seconds and in frames; write it with one of them")
+    if not kinds:
+        return [{} for _ in entries]
+    names = _SEGMENT_COLUMNS[kinds.pop()]
+    ends = ((None, None) if one.segment is None else (one.segment.start, one.segment.end) for one in entries)
+    return [dict(zip(names, map(_whole, pair), strict=True)) for pair in ends]
+
+
+def _whole(value: float | None) -> float | int | None:
+    return int(value) if value is not None and value == int(value) else value
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:

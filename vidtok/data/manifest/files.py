@@ -12,11 +12,12 @@ from vidtok.errors import DataError
 logger = logging.getLogger(__name__)
 
 _SAMPLED_ROWS = 64
+_LONGEST_PATH = 4096
 
 
 def is_video(name: str) -> bool:
     """True for the name of a video file that is not hidden."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
+    return f".{name.rpartition('.')[2].lower()}" in VIDEO_SUFFIXES and not name.startswith(".")
 
 
 def sample(paths: Sequence[str]) -> Sequence[str]:
@@ -41,24 +42,39 @@ def base_folder(path: Path, files: Sequence[str], root: str | Path | None) -> Pa
 
 
 def videos_below(folder: str | Path) -> Iterator[str]:
-    """Paths of videos in a folder and the folders inside it, from the folder on; hidden files are left out.
+    """Paths of videos in a folder and the folders inside it, from the folder on, in code point order of each folder.
 
-    Raises:
-        DataError: see :func:`check_name`.
+    Hidden files and folders are left out, linked folders are followed, each folder once. A folder inside that cannot
+    be read is said.
     """
-    for parent, _, names in os.walk(folder, followlinks=True):
+    seen = {os.path.realpath(folder)}
+
+    def is_new(place: str) -> bool:
+        count = len(seen)
+        seen.add(os.path.realpath(place))
+        return len(seen) > count
+
+    def complain(error: OSError) -> None:
+        logger.warning("%s: this folder is left out, it cannot be read (%s)", error.filename, error.strerror)
+
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=complain):
+        shown = (name for name in sorted(folders) if not name.startswith("."))
+        folders[:] = [name for name in shown if is_new(os.path.join(parent, name))]
         inside = os.path.relpath(parent, folder)
-        for name in filter(is_video, names):
-            path = os.path.normpath(os.path.join(inside, name))
-            check_name(path)
-            yield path
+        for name in sorted(filter(is_video, names)):
+            yield os.path.normpath(os.path.join(inside, name))
 
 
-def check_name(path: str) -> None:
-    """Raise DataError for a path that no list can hold: not UTF-8, or of several lines."""
+def checked_name(path: str, where: str = "") -> str:
+    """The path, when a list can hold it. Raises DataError: not UTF-8, of several lines, too long, with a NUL byte."""
     is_text = path.isascii() or path.encode("utf-8", "replace").decode("utf-8") == path
-    if "\n" in path or "\r" in path or not is_text:
-        raise DataError(f"{path!a}: a list cannot hold this name, which is not UTF-8 or has several lines; rename it")
+    if not is_text or "\n" in path or "\r" in path or "\0" in path or len(path) > _LONGEST_PATH:
+        text = ascii(path if len(path) < _LONGEST_PATH else f"{path[:60]}...")
+        raise DataError(
+            f"{where and where + ': '}{text}: a list cannot hold this name, which is not UTF-8, has several lines or "
+            f"NUL bytes, or is longer than {_LONGEST_PATH} characters; rename it"
+        )
+    return path
 
 
 def existence_test() -> Callable[[str], bool]:
@@ -71,7 +87,11 @@ def existence_test() -> Callable[[str], bool]:
         except OSError:
             return frozenset()
 
-    return lambda file: os.path.basename(file) in names_in_folder(os.path.dirname(file)) or os.path.exists(file)
+    def is_there(file: str) -> bool:
+        folder, slash, name = file.rpartition("/")
+        return name in names_in_folder(folder or slash or os.curdir) or os.path.exists(file)
+
+    return is_there
 
 
 def check_missing(what: str, missing: Sequence[str], num_listed: int, max_missing: float) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from vidtok.data.labels import NameIndex, Row, did_you_mean
-from vidtok.data.manifest.files import videos_below
+from vidtok.data.manifest.files import checked_name, videos_below
 from vidtok.data.manifest.items import Listing
 from vidtok.errors import DataError
 
@@ -23,7 +23,7 @@ def read_folder(folder: Path, names: tuple[str, ...] | None, key: str) -> Listin
         DataError: no class folders, folders of splits instead, a folder that ``names`` does not hold.
     """
     class_folders = [name for name in os.listdir(folder) if not name.startswith(".") and (folder / name).is_dir()]
-    videos = {name: sorted(videos_below(folder / name)) for name in class_folders}
+    videos = {name: list(map(checked_name, videos_below(folder / name))) for name in class_folders}
     found = sorted(name for name, files in videos.items() if files)
     if not found:
         raise DataError(f"{key}: '{folder}' holds no class folders with videos; expected {folder}/CLASS/VIDEO.mp4")

@@ -13,17 +13,15 @@ from vidtok.data.labels import (
     find_class_names,
     map_by_name,
     names_in,
-    parse_json,
     read_class_names,
     read_text,
 )
-from vidtok.data.manifest.files import base_folder, check_missing, existence_test
+from vidtok.data.manifest.files import check_missing, checked_name, existence_test
 from vidtok.data.manifest.folders import read_folder
-from vidtok.data.manifest.items import Item, Listing, Manifest
-from vidtok.data.manifest.kinetics import is_kinetics, read_kinetics
-from vidtok.data.manifest.lists import read_list
-from vidtok.data.manifest.records import read_array, read_jsonl
-from vidtok.data.manifest.ssv2 import is_ssv2, is_ssv2_answers, read_ssv2, read_ssv2_answers
+from vidtok.data.manifest.items import Item, ListFile, Listing, Manifest
+from vidtok.data.manifest.readers import read_list_file
+from vidtok.data.manifest.repeats import warn_of_repeats
+from vidtok.data.manifest.splits import rows_of_split
 from vidtok.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +51,7 @@ def load_split(
         multi_label=data.multi_label,
         class_names=class_names,
         num_classes=num_classes,
+        split=key.removeprefix("data."),
         key=key,
     )
     unlabelled = next((item for item in manifest.items if item.label is None), None)
@@ -70,6 +69,7 @@ def load_manifest(
     multi_label: bool = False,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
+    split: str | None = None,
     key: str = "data",
 ) -> Manifest:
     """Read a list of videos and check that its labels make sense and its files exist.
@@ -85,6 +85,7 @@ def load_manifest(
         class_names: names that decide the indices, of the training list or a checkpoint: the source's own
             names are mapped to them by name, its numbers are indices into them.
         num_classes: number of classes, where already known.
+        split: train, val or test: where a column ``split`` holds several, only its rows are read; None: all rows.
         key: the setting that holds the source, for messages.
 
     Raises:
@@ -93,22 +94,24 @@ def load_manifest(
     listing = read_listing(
         source, root=root, classes=classes, multi_label=multi_label, known_names=class_names or (), key=key
     )
-    rows, own_names = listing.rows, listing.names
-    own_names = own_names or (names_in(rows) if class_names is None else None)
+    own_names = listing.names or (names_in(listing.rows) if class_names is None else None)
+    rows = listing.rows if split is None else rows_of_split(listing.rows, split, f"{key}: '{source}'")
     labels = _final_labels(rows, own_names, class_names, num_classes, source=str(source))
     if not multi_label:
         _check_single(rows, labels)
-    paths = [os.path.join(listing.base, row.path) for row in rows]
-    is_there = existence_test()
-    items = tuple(
-        Item(file, label if multi_label else label and label[0])
-        for file, label in zip(paths, labels, strict=True)
-        if is_there(file)
-    )
-    missing = tuple(file for file in paths if not is_there(file))
+    is_there, base = existence_test(), os.fspath(listing.base)
+    items: list[Item] = []
+    missing: list[str] = []
+    for row, label in zip(rows, labels, strict=True):
+        file = os.path.join(base, row.path)
+        if is_there(file):
+            items.append(Item(file, label if multi_label else label and label[0], row.segment))
+        else:
+            missing.append(file)
     check_missing(f"{key}: '{source}'", missing, len(rows), max_missing)
+    warn_of_repeats(items, f"{key}: '{source}'")
     names = own_names if class_names is None else class_names
-    return Manifest(str(source), items, None if names is None else tuple(names), len(rows), missing)
+    return Manifest(str(source), tuple(items), None if names is None else tuple(names), len(rows), tuple(missing))
 
 
 def read_listing(
@@ -122,9 +125,9 @@ def read_listing(
 ) -> Listing:
     """Read a list as it is written, or a folder that holds one folder of videos per class.
 
-    Lists are UTF-8: ``path label`` lines, see :mod:`vidtok.data.manifest.lists`; a header line with columns
-    ``path`` and ``label`` allows further columns; ``.jsonl`` and ``.json`` objects with the same keys; the official
-    csv of Kinetics; the official json lists of Something-Something-V2.
+    Lists are UTF-8: ``path label`` lines, see :mod:`vidtok.data.manifest.lists`; tables with a line of column names,
+    see :mod:`vidtok.data.manifest.columns`; ``.jsonl`` and ``.json`` objects with the same keys; and the official lists
+    among :data:`vidtok.data.manifest.readers.READERS`.
     Relative paths start at ``root``, else at the list's folder or the nearest folder above where the files are.
 
     Names of classes come from ``classes``, else ``classes.txt`` inside or beside the source, else the standard list
@@ -147,37 +150,13 @@ def read_listing(
     names = _named_classes(path, classes)
     if path.is_dir():
         return read_folder(path, names, key)
-    listing = _read_file(path, names, root=root, known_names=known_names, multi_label=multi_label)
+    file = ListFile(path, read_text(path), names, known_names, root, multi_label)
+    listing = read_list_file(file)
+    for row in listing.rows:
+        checked_name(row.path, row.where)
     if not listing.rows:
         raise DataError(f"{key}: '{source}' lists no videos; write one 'path label' line per video")
     return listing
-
-
-def _read_file(
-    path: Path,
-    names: tuple[str, ...] | None,
-    *,
-    root: str | Path | None,
-    known_names: Sequence[str],
-    multi_label: bool,
-) -> Listing:
-    """Recognise the kind of a list by its suffix and first line, and read it."""
-    text = read_text(path)
-    first_line = text.lstrip().partition("\n")[0]
-    if path.suffix == ".json":
-        content = parse_json(text, str(path))
-        if is_ssv2(content):
-            return read_ssv2(path, content, names=names, root=root)
-        rows = read_array(path, content)
-    elif is_kinetics(first_line):
-        return read_kinetics(path, text, names=names, root=root)
-    elif is_ssv2_answers(first_line):
-        return read_ssv2_answers(path, text, names=names, root=root)
-    elif path.suffix == ".jsonl":
-        rows = read_jsonl(path, text)
-    else:
-        rows = read_list(path, text, frozenset(names or known_names), multi_label=multi_label)
-    return Listing(rows, names, base_folder(path, [row.path for row in rows], root))
 
 
 def _named_classes(source: Path, classes: str | Path | None) -> tuple[str, ...] | None:

@@ -4,11 +4,10 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vidtok.data.labels import Row, packaged_names, read_class_names
 from vidtok.data.manifest.files import check_root, sample
-from vidtok.data.manifest.items import Listing
+from vidtok.data.manifest.items import ListFile, Listing
 from vidtok.errors import DataError
 
 _LABEL_FILES = ("labels.json", "something-something-v2-labels.json")
@@ -17,67 +16,60 @@ _SUFFIXES = (".webm", ".mp4", "")
 _ANSWER = re.compile(r"(\d+);(.+)")
 
 
-def is_ssv2(entries: Any) -> bool:
-    """True for the content of train.json, validation.json or test.json."""
-    return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict) and "id" in entries[0]
+def is_ssv2(file: ListFile) -> bool:
+    """True for train.json, validation.json and test.json: objects with an id, which may have a template."""
+    first = file.content[0] if isinstance(file.content, list) and file.content else None
+    return isinstance(first, dict) and "id" in first and ("template" in first or first.keys() == {"id"})
 
 
-def is_ssv2_answers(first_line: str) -> bool:
-    """True for the first line of ``test-answers.csv``: ``1420;Throwing something``."""
-    return _ANSWER.fullmatch(first_line.strip()) is not None
+def is_ssv2_answers(file: ListFile) -> bool:
+    """True for ``test-answers.csv``, whose lines are ``1420;Throwing something``."""
+    return file.content is None and _ANSWER.fullmatch(file.first_line.strip()) is not None
 
 
-def read_ssv2(path: Path, entries: list[Any], *, names: tuple[str, ...] | None, root: str | Path | None) -> Listing:
+def read_ssv2(file: ListFile) -> Listing:
     """Rows of a json list. The class is the template without brackets; test.json has none.
 
-    Args:
-        path: the json.
-        entries: its content.
-        names: class names; None: those of labels.json beside the list, else the standard ones.
-        root: folder of ``ID.webm`` or ``ID.mp4`` files or of folders ``ID`` of frames, or the one above it;
-            None: found from the list's folder upwards.
+    Class names that are not given are those of labels.json beside the list, else the standard ones. The root holds
+    ``ID.webm`` or ``ID.mp4`` files or folders ``ID`` of frames, or is the folder above; where it is not set, it is
+    found from the list's folder upwards.
 
     Raises:
-        DataError: an entry without id, or ``root`` is not there.
+        DataError: an entry without id, or the root is not there.
     """
     found: list[tuple[str, str, str | None]] = []
-    for number, entry in enumerate(entries, 1):
-        where = f"{path.name} entry {number}"
+    for number, entry in enumerate(file.content, 1):
+        where = f"{file.path.name} entry {number}"
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str | int):
             raise DataError(f"{where} has no id; expected {{'id': '78687', 'template': 'Holding [something]', ...}}")
         template = entry.get("template")
         if not isinstance(template, str | None):
             raise DataError(f"{where}: template {template!r} is no text; correct the entry")
         found.append((where, str(entry["id"]), None if template is None else re.sub(r"[\[\]]", "", template)))
-    return _listing(path, found, names, root)
+    return _listing(file, found)
 
 
-def read_ssv2_answers(path: Path, text: str, *, names: tuple[str, ...] | None, root: str | Path | None) -> Listing:
+def read_ssv2_answers(file: ListFile) -> Listing:
     """Rows of ``test-answers.csv``; see :func:`read_ssv2`."""
     found = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(file.text.split("\n"), 1):
         match = _ANSWER.fullmatch(line.strip())
         if match is None and line.strip():
-            raise DataError(f"{path.name} row {number}: '{line}' is not of the form 'id;template'")
+            raise DataError(f"{file.path.name} row {number}: '{line}' is not of the form 'id;template'")
         if match is not None:
-            found.append((f"{path.name} row {number}", match[1], match[2]))
-    return _listing(path, found, names, root)
+            found.append((f"{file.path.name} row {number}", match[1], match[2]))
+    return _listing(file, found)
 
 
-def _listing(
-    path: Path,
-    found: Sequence[tuple[str, str, str | None]],
-    names: tuple[str, ...] | None,
-    root: str | Path | None,
-) -> Listing:
+def _listing(file: ListFile, found: Sequence[tuple[str, str, str | None]]) -> Listing:
     """Rows from (where, id, class name)."""
-    base = _base_folder(path, [video_id for _, video_id, _ in found], root)
+    base = _base_folder(file.path, [video_id for _, video_id, _ in found], file.root)
     there = frozenset(os.listdir(base))
     rows = []
     for where, video_id, label in found:
-        file = next((video_id + suffix for suffix in _SUFFIXES if video_id + suffix in there), f"{video_id}.webm")
-        rows.append(Row(where, file, None if label is None else (label,)))
-    return Listing(rows, names or _names_beside(path), base)
+        name = next((video_id + suffix for suffix in _SUFFIXES if video_id + suffix in there), f"{video_id}.webm")
+        rows.append(Row(where, name, None if label is None else (label,)))
+    return Listing(rows, file.names or _names_beside(file.path), base)
 
 
 def _names_beside(path: Path) -> tuple[str, ...]:

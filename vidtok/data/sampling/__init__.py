@@ -72,7 +72,12 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def train_indices(
-    num_frames: int, clip: ClipConfig, rng: np.random.Generator, *, pts_seconds: NDArray[np.float64] | None = None
+    num_frames: int,
+    clip: ClipConfig,
+    rng: np.random.Generator,
+    *,
+    window: tuple[int, int] | None = None,
+    pts_seconds: NDArray[np.float64] | None = None,
 ) -> Indices:
     """Draw the frames of one training clip.
 
@@ -80,13 +85,15 @@ def train_indices(
         num_frames: frames in the video, at least 1.
         clip: frames, stride, fps, sampling and short are used.
         rng: the only source of randomness.
+        window: see :func:`view_indices`.
         pts_seconds: [num_frames] when each frame is shown, rising from any start; needed where rates matter
             (``clip.uses_times``).
 
     Returns:
         int64 [T], 0-based. Rising (repeats where the video is short) unless short videos start over.
     """
-    return CONVENTIONS[clip.sampling].train(_timeline(num_frames, clip, pts_seconds), clip, rng)
+    start, timeline = _windowed(num_frames, clip, window, pts_seconds)
+    return start + CONVENTIONS[clip.sampling].train(timeline, clip, rng)
 
 
 def view_indices(
@@ -104,21 +111,24 @@ def view_indices(
         clip: frames, stride, fps, sampling and short are used.
         num_clips: temporal views V.
         window: look only at frames [start, end) of the video, as if the rest were not there; see
-            :func:`frames_in_seconds`.
+            :func:`frames_in_seconds` and :func:`vidtok.data.segment.segment_frames`.
         pts_seconds: see :func:`train_indices`.
 
     Returns:
         int64 [V, T], 0-based. Rising along T unless short videos start over.
     """
+    start, timeline = _windowed(num_frames, clip, window, pts_seconds)
+    return start + CONVENTIONS[clip.sampling].test(timeline, clip, num_clips)
+
+
+def _windowed(
+    num_frames: int, clip: ClipConfig, window: tuple[int, int] | None, pts_seconds: NDArray[np.float64] | None
+) -> tuple[int, Timeline]:
+    """The first frame that may be chosen, and the frames from there on."""
     start, end = window or (0, num_frames)
     assert 0 <= start < end <= num_frames, (start, end, num_frames)
-    times = None if pts_seconds is None else pts_seconds[start:end]
-    return start + CONVENTIONS[clip.sampling].test(_timeline(end - start, clip, times), clip, num_clips)
-
-
-def _timeline(num_frames: int, clip: ClipConfig, pts_seconds: NDArray[np.float64] | None) -> Timeline:
     assert pts_seconds is not None or not clip.uses_times, f"sampling {clip.sampling} needs pts_seconds"
-    return Timeline(num_frames, pts_seconds)
+    return start, Timeline(end - start, None if pts_seconds is None else pts_seconds[start:end])
 
 
 def frames_in_seconds(pts_seconds: NDArray[np.float64], *, start_seconds: float, end_seconds: float) -> tuple[int, int]:
