@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidtok.data.labels import Row, parse_json
 from vidtok.data.segment import Segment
@@ -28,6 +28,10 @@ class ListFile:
     root: str | Path | None = None
     """Folder that holds the videos, where it is set."""
     multi_label: bool = False
+    label: str | None = None
+    """Which label is meant, where a list has several: ``verb`` or ``noun``."""
+    part: Literal["train", "test"] | None = None
+    """Which part is meant, where a list has several; None: all of them."""
 
     @cached_property
     def first_line(self) -> str:

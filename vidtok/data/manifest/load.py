@@ -18,11 +18,16 @@ from vidtok.data.labels import (
 )
 from vidtok.data.manifest.files import check_missing, existence_test
 from vidtok.data.manifest.folders import read_folder
+from vidtok.data.manifest.hmdb51 import is_hmdb51_folder, read_hmdb51
 from vidtok.data.manifest.items import Item, ListFile, Listing, Manifest
 from vidtok.data.manifest.readers import read_list_file
 from vidtok.errors import DataError
 
 logger = logging.getLogger(__name__)
+
+
+_PARTS: dict[str, Literal["train", "test"]] = {"data.train": "train", "data.val": "test", "data.test": "test"}
+"""What the settings of a recipe mean, where one list says which videos are for training and which for testing."""
 
 
 def load_split(
@@ -47,6 +52,7 @@ def load_split(
         classes=data.classes,
         max_missing=data.max_missing,
         multi_label=data.multi_label,
+        label=data.label,
         class_names=class_names,
         num_classes=num_classes,
         key=key,
@@ -64,6 +70,7 @@ def load_manifest(
     classes: str | Path | None = None,
     max_missing: float = 0.05,
     multi_label: bool = False,
+    label: str | None = None,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
     key: str = "data",
@@ -78,6 +85,7 @@ def load_manifest(
         classes: file with one class name a line, or the name of a standard list.
         max_missing: share of the listed files that may be absent.
         multi_label: clips have any number of labels; items carry tuples.
+        label: which label is the class, where a list has several: ``verb`` or ``noun``.
         class_names: names that decide the indices, of the training list or a checkpoint: the source's own
             names are mapped to them by name, its numbers are indices into them.
         num_classes: number of classes, where already known.
@@ -87,7 +95,7 @@ def load_manifest(
         DataError: nothing there, a row that cannot be read, a wrong label, too many files missing.
     """
     listing = read_listing(
-        source, root=root, classes=classes, multi_label=multi_label, known_names=class_names or (), key=key
+        source, root=root, classes=classes, multi_label=multi_label, label=label, known_names=class_names or (), key=key
     )
     rows, own_names = listing.rows, listing.names
     own_names = own_names or (names_in(rows) if class_names is None else None)
@@ -97,8 +105,8 @@ def load_manifest(
     paths = [os.path.join(listing.base, row.path) for row in rows]
     is_there = existence_test()
     items = tuple(
-        Item(file, label if multi_label else label and label[0])
-        for file, label in zip(paths, labels, strict=True)
+        Item(file, indices if multi_label else indices and indices[0], row.segment)
+        for file, indices, row in zip(paths, labels, rows, strict=True)
         if is_there(file)
     )
     missing = tuple(file for file in paths if not is_there(file))
@@ -113,6 +121,7 @@ def read_listing(
     root: str | Path | None = None,
     classes: str | Path | None = None,
     multi_label: bool = False,
+    label: str | None = None,
     known_names: Sequence[str] = (),
     key: str = "data",
 ) -> Listing:
@@ -120,7 +129,8 @@ def read_listing(
 
     Lists are UTF-8: ``path label`` lines, see :mod:`vidtok.data.manifest.lists`; a header line with columns
     ``path`` and ``label`` allows further columns; ``.jsonl`` and ``.json`` objects with the same keys; the official
-    csv of Kinetics; the official json lists of Something-Something-V2.
+    csv of Kinetics; the official lists of Something-Something-V2, UCF101, HMDB51, Jester, Charades, Diving48,
+    EPIC-KITCHENS-100 and Moments in Time.
     Relative paths start at ``root``, else at the list's folder or the nearest folder above where the files are.
 
     Names of classes come from ``classes``, else ``classes.txt`` inside or beside the source, else the standard list
@@ -128,7 +138,7 @@ def read_listing(
 
     Args:
         known_names: class names that may stand for labels, of the training list or a checkpoint.
-        source, root, classes, multi_label, key: as in :func:`load_manifest`.
+        source, root, classes, multi_label, label, key: as in :func:`load_manifest`.
 
     Raises:
         DataError: nothing there, or something that cannot be read.
@@ -141,9 +151,12 @@ def read_listing(
             f"there, or {remedy}"
         )
     names = _named_classes(path, classes)
+    part = _PARTS.get(key)
+    if path.is_dir() and is_hmdb51_folder(path):
+        return read_hmdb51(ListFile(path, "", names, known_names, root, part=part))
     if path.is_dir():
         return read_folder(path, names, key)
-    file = ListFile(path, read_text(path), names, known_names, root, multi_label)
+    file = ListFile(path, read_text(path), names, known_names, root, multi_label, label, part)
     listing = read_list_file(file)
     if not listing.rows:
         raise DataError(f"{key}: '{source}' lists no videos; write one 'path label' line per video")
