@@ -19,16 +19,16 @@ from vidtok.data.labels import (
 )
 from vidtok.errors import DataError
 
-COUNTS = {"kinetics400": 400, "ssv2": 174, "ucf101": 101}
+COUNTS = {"jester": 27, "kinetics400": 400, "ssv2": 174, "ucf101": 101}
 
 
 def folder_spelling(name: str) -> str:
     return re.sub(r"[^\w]+", "_", name.replace("'", "")).strip("_")
 
 
-def test_the_standard_lists_have_their_classes_in_alphabetical_order() -> None:
+def test_the_standard_lists_have_their_classes_in_alphabetical_order_but_for_jester() -> None:
     assert {name: len(packaged_names(name)) for name in packaged_lists()} == COUNTS
-    for name in packaged_lists():
+    for name in set(packaged_lists()) - {"jester"}:
         assert list(packaged_names(name)) == sorted(set(packaged_names(name)), key=str.casefold)
 
 

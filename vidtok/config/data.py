@@ -95,9 +95,13 @@ class DataConfig(Section):
     val: PathField | None = Field(None, description="validation list or folder")
     test: PathField | None = Field(None, description="test list or folder; empty: the validation one")
     classes: PathField | None = Field(
-        None, description="file with one class name a line, line number = label; or a list: kinetics400, ssv2, ucf101"
+        None,
+        description="file with one class name a line, line number = label; or jester, kinetics400, ssv2, ucf101",
     )
     multi_label: bool = Field(False, description="clips have any number of labels: binary cross-entropy, mAP")
+    label: Literal["verb", "noun"] | None = Field(
+        None, description="which label is the class, where a list has both (EPIC-KITCHENS-100)"
+    )
     decoder: Literal["auto", "pyav", "pyav-isolated", "decord", "torchcodec"] = Field(
         "auto",
         description="engine; auto is PyAV, exact and fastest; pyav-isolated: PyAV in a process that may crash or hang",

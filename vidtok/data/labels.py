@@ -97,8 +97,9 @@ def shown(text: str) -> str:
 def read_class_names(path: Path) -> tuple[str, ...]:
     """Read class names in index order.
 
-    A text file holds one name a line, whose line number, from 0, is the index; or ``name<tab>index`` lines. A
-    ``.json`` file maps names to indices or indices to names, or lists the names.
+    A text file holds one name a line, whose line number, from 0, is the index; or ``name<tab>index`` lines; or, as
+    UCF101's classInd.txt, ``number name`` lines that count from 1. A ``.json`` file maps names to indices or indices to
+    names, or lists the names.
 
     Raises:
         DataError: absent or empty file, an index without a name, a name that occurs twice.
@@ -107,13 +108,20 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     if path.suffix == ".json":
         numbered = _numbered_names(parse_json(text, str(path)), path)
     else:
-        lines = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
-        pairs = [re.fullmatch(r"(.+?)\t+(\d{1,9})", line, re.ASCII) for line in lines]
-        numbered = [(int(pair[2]), pair[1]) for pair in pairs if pair] if all(pairs) else list(enumerate(lines))
+        numbered = _names_of_lines([line.strip() for line in text.rstrip().split("\n")] if text.strip() else [])
     if not numbered:
         raise DataError(f"{path} is empty; write one class name a line")
     _check_names(numbered, path)
     return tuple(name for _, name in sorted(numbered))
+
+
+def _names_of_lines(lines: Sequence[str]) -> list[tuple[int, str]]:
+    """(index, name) of the lines of a text file."""
+    pairs = [re.fullmatch(r"(.+?)\t+(\d{1,9})", line, re.ASCII) for line in lines]
+    if all(pairs):
+        return [(int(pair[2]), pair[1]) for pair in pairs if pair]
+    counted = [line.removeprefix(f"{number} ") for number, line in enumerate(lines, 1)]
+    return list(enumerate(lines if any(map(str.__eq__, lines, counted)) else counted))
 
 
 def _numbered_names(content: Any, path: Path) -> list[tuple[int, str]]:

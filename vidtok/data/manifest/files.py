@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from vidtok.data.manifest.items import VIDEO_SUFFIXES
 from vidtok.errors import DataError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SAMPLED_ROWS = 64
 _LONGEST_PATH = 4096
@@ -20,7 +23,7 @@ def is_video(name: str) -> bool:
     return f".{name.rpartition('.')[2].lower()}" in VIDEO_SUFFIXES and not name.startswith(".")
 
 
-def sample(paths: Sequence[str]) -> Sequence[str]:
+def sample(paths: Sequence[T]) -> Sequence[T]:
     """At most about 64 of the paths, evenly spread."""
     return paths[:: max(1, len(paths) // _SAMPLED_ROWS)]
 
@@ -39,6 +42,33 @@ def base_folder(path: Path, files: Sequence[str], root: str | Path | None) -> Pa
     sampled = sample(files)
     folders = path.absolute().parents  # nearest first, and max keeps the first of equals
     return max(folders, key=lambda folder: sum(os.path.exists(os.path.join(folder, file)) for file in sampled))
+
+
+def place_videos(
+    path: Path, spellings: Sequence[Sequence[str]], root: str | Path | None, *, inside: Sequence[str]
+) -> tuple[Path, list[str]]:
+    """Where the videos of an official list are: the folder in which most of a sample exist, and paths in it.
+
+    Args:
+        path: the list, or the folder of lists.
+        spellings: for each video the paths that it may have, as file or folder of frames, the usual one first. The
+            first that exists is taken, the first of all where none does.
+        root: the folder, or the one above it; None: found from the list's folder upwards, the nearest of equals.
+        inside: names that the folder has where the data set is unpacked; an empty one is the folder itself.
+
+    Raises:
+        DataError: ``root`` is not there.
+    """
+    above = [check_root(root)] if root is not None else list((path.absolute() / "x").parents)
+    folders = [folder / name for folder in above for name in inside if (folder / name).is_dir()]
+    sampled = sample(spellings)
+
+    def hits(folder: Path) -> int:
+        return sum(any((folder / name).exists() for name in names) for names in sampled)
+
+    base = max(folders, key=hits)
+    is_there = existence_test()
+    return base, [next((name for name in names if is_there(os.path.join(base, name))), names[0]) for names in spellings]
 
 
 def videos_below(folder: str | Path) -> Iterator[str]:

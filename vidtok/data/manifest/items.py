@@ -28,6 +28,8 @@ class ListFile:
     root: str | Path | None = None
     """Folder that holds the videos, where it is set."""
     multi_label: bool = False
+    label: str | None = None
+    """Which label is meant, where a list has several: ``verb`` or ``noun``."""
 
     @cached_property
     def first_line(self) -> str:

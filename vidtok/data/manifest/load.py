@@ -18,6 +18,7 @@ from vidtok.data.labels import (
 )
 from vidtok.data.manifest.files import check_missing, checked_name, existence_test
 from vidtok.data.manifest.folders import read_folder
+from vidtok.data.manifest.hmdb51 import is_hmdb51_folder, read_hmdb51
 from vidtok.data.manifest.items import Item, ListFile, Listing, Manifest
 from vidtok.data.manifest.readers import read_list_file
 from vidtok.data.manifest.repeats import warn_of_repeats
@@ -49,6 +50,7 @@ def load_split(
         classes=data.classes,
         max_missing=data.max_missing,
         multi_label=data.multi_label,
+        label=data.label,
         class_names=class_names,
         num_classes=num_classes,
         split=key.removeprefix("data."),
@@ -67,6 +69,7 @@ def load_manifest(
     classes: str | Path | None = None,
     max_missing: float = 0.05,
     multi_label: bool = False,
+    label: str | None = None,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
     split: str | None = None,
@@ -82,6 +85,7 @@ def load_manifest(
         classes: file with one class name a line, or the name of a standard list.
         max_missing: share of the listed files that may be absent.
         multi_label: clips have any number of labels; items carry tuples.
+        label: which label is the class, where a list has several: ``verb`` or ``noun``.
         class_names: names that decide the indices, of the training list or a checkpoint: the source's own
             names are mapped to them by name, its numbers are indices into them.
         num_classes: number of classes, where already known.
@@ -92,7 +96,7 @@ def load_manifest(
         DataError: nothing there, a row that cannot be read, a wrong label, too many files missing.
     """
     listing = read_listing(
-        source, root=root, classes=classes, multi_label=multi_label, known_names=class_names or (), key=key
+        source, root=root, classes=classes, multi_label=multi_label, label=label, known_names=class_names or (), key=key
     )
     own_names = listing.names or (names_in(listing.rows) if class_names is None else None)
     rows = listing.rows if split is None else rows_of_split(listing.rows, split, f"{key}: '{source}'")
@@ -102,10 +106,10 @@ def load_manifest(
     is_there, base = existence_test(), os.fspath(listing.base)
     items: list[Item] = []
     missing: list[str] = []
-    for row, label in zip(rows, labels, strict=True):
+    for row, indices in zip(rows, labels, strict=True):
         file = os.path.join(base, row.path)
         if is_there(file):
-            items.append(Item(file, label if multi_label else label and label[0], row.segment))
+            items.append(Item(file, indices if multi_label else indices and indices[0], row.segment))
         else:
             missing.append(file)
     check_missing(f"{key}: '{source}'", missing, len(rows), max_missing)
@@ -120,6 +124,7 @@ def read_listing(
     root: str | Path | None = None,
     classes: str | Path | None = None,
     multi_label: bool = False,
+    label: str | None = None,
     known_names: Sequence[str] = (),
     key: str = "data",
 ) -> Listing:
@@ -135,7 +140,7 @@ def read_listing(
 
     Args:
         known_names: class names that may stand for labels, of the training list or a checkpoint.
-        source, root, classes, multi_label, key: as in :func:`load_manifest`.
+        source, root, classes, multi_label, label, key: as in :func:`load_manifest`.
 
     Raises:
         DataError: nothing there, or something that cannot be read.
@@ -148,9 +153,11 @@ def read_listing(
             f"there, or {remedy}"
         )
     names = _named_classes(path, classes)
+    if path.is_dir() and is_hmdb51_folder(path):
+        return read_hmdb51(ListFile(path, "", names, known_names, root))
     if path.is_dir():
         return read_folder(path, names, key)
-    file = ListFile(path, read_text(path), names, known_names, root, multi_label)
+    file = ListFile(path, read_text(path), names, known_names, root, multi_label, label)
     listing = read_list_file(file)
     for row in listing.rows:
         checked_name(row.path, row.where)

@@ -1,10 +1,13 @@
 """Parts of a data set as lists and folders name them: training, validation and test."""
 
+import logging
 import re
 from collections.abc import Sequence
 
 from vidtok.data.labels import Row, shown
 from vidtok.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 _SPELLINGS = {
     "train": ("train", "training", "trn"),
@@ -36,6 +39,8 @@ def split_of_folders(folders: Sequence[str]) -> str | None:
 def rows_of_split(rows: Sequence[Row], split: str, what: str) -> Sequence[Row]:
     """The rows of a split where the column ``split`` of a list holds several; else all rows.
 
+    Where a list has no rows of ``val``, those of ``test`` stand for them: many data sets have no validation part.
+
     Args:
         rows: of the list.
         split: train, val or test.
@@ -52,6 +57,9 @@ def rows_of_split(rows: Sequence[Row], split: str, what: str) -> Sequence[Row]:
         text = f"{unknown.where} is of split '{shown(unknown.split or '')}', others are not"
         raise DataError(f"{what}: {text}; write train, val or test")
     chosen = [row for row in rows if split_named(row.split) == split]
+    if not chosen and split == "val":
+        chosen = [row for row in rows if split_named(row.split) == "test"]
+        logger.warning("%s has no rows of the split val: those of test are used", what)
     if not chosen:
         found = shown(", ".join(sorted(map(str, written))))
         raise DataError(f"{what} has rows of the splits {found}, but none of {split}; name another list")

@@ -1,12 +1,11 @@
 """Something-Something-V2: the official json lists, ``labels.json`` and a folder of webm files named by id."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vidtok.data.labels import Row, packaged_names, read_class_names
-from vidtok.data.manifest.files import check_root, sample
+from vidtok.data.manifest.files import place_videos
 from vidtok.data.manifest.items import ListFile, Listing
 from vidtok.errors import DataError
 
@@ -63,27 +62,15 @@ def read_ssv2_answers(file: ListFile) -> Listing:
 
 def _listing(file: ListFile, found: Sequence[tuple[str, str, str | None]]) -> Listing:
     """Rows from (where, id, class name)."""
-    base = _base_folder(file.path, [video_id for _, video_id, _ in found], file.root)
-    there = frozenset(os.listdir(base))
-    rows = []
-    for where, video_id, label in found:
-        name = next((video_id + suffix for suffix in _SUFFIXES if video_id + suffix in there), f"{video_id}.webm")
-        rows.append(Row(where, name, None if label is None else (label,)))
+    spellings = [[f"{video_id}{suffix}" for suffix in _SUFFIXES] for _, video_id, _ in found]
+    base, paths = place_videos(file.path, spellings, file.root, inside=_VIDEO_FOLDERS)
+    rows = [
+        Row(where, path, None if label is None else (label,))
+        for (where, _, label), path in zip(found, paths, strict=True)
+    ]
     return Listing(rows, file.names or _names_beside(file.path), base)
 
 
 def _names_beside(path: Path) -> tuple[str, ...]:
     files = (path.absolute().parent / name for name in _LABEL_FILES)
     return next((read_class_names(file) for file in files if file.is_file()), packaged_names("ssv2"))
-
-
-def _base_folder(path: Path, ids: Sequence[str], root: str | Path | None) -> Path:
-    """The folder that holds most of a sample of the videos; the nearest of equals."""
-    above = [check_root(root)] if root is not None else list(path.absolute().parents)
-    folders = [folder / name for folder in above for name in _VIDEO_FOLDERS if (folder / name).is_dir()]
-    sampled = sample(ids)
-
-    def hits(folder: Path) -> int:
-        return sum(any((folder / (video_id + suffix)).exists() for suffix in _SUFFIXES) for video_id in sampled)
-
-    return max(folders, key=hits)
