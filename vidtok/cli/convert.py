@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidtok.outputs import check_writable
+
 Text = str | None
 
 
@@ -32,6 +34,7 @@ def convert(
     from vidtok.data.labels import read_class_names
     from vidtok.models.pretrained import convert as run
 
+    check_writable(out)
     names = read_class_names(classes) if classes else None
     report = run(
         source,
