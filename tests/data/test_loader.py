@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
 from vidtok.data.loader import EpochBatchSampler, Key, ResumableLoader
-from vidtok.errors import DataError
+from vidtok.errors import ConfigError, DataError
 
 
 class Keys(Dataset[dict[str, torch.Tensor]]):
@@ -98,3 +98,9 @@ def test_a_loader_leaves_the_global_random_state_alone() -> None:
     before = torch.get_rng_state()
     keys(ResumableLoader(Keys(), sampler()))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_position_beyond_the_epoch_is_refused_and_not_asserted() -> None:
+    loader = ResumableLoader(Keys(), sampler(8))
+    with pytest.raises(ConfigError, match="at batch 3 of an epoch that now has 2"):
+        loader.load_state_dict({"epoch": 0, "batches_done": 3})

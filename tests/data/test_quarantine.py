@@ -54,3 +54,12 @@ def test_the_file_that_breaks_the_budget_is_written_before_the_run_stops(tmp_pat
     with pytest.raises(DataError, match=r"all are in .*quarantine\.csv; repair or delist"):
         Quarantine(file, num_videos=10, max_failures=0.0).add("a.mp4", "a.mp4: bad", "train")
     assert "a.mp4" in file.read_text()
+
+
+def test_a_resumed_run_meets_a_file_again_and_does_not_write_it_again(tmp_path: Path) -> None:
+    file = tmp_path / "quarantine.csv"
+    for _ in range(2):
+        quarantine = Quarantine(file, num_videos=10, max_failures=0.2)
+        quarantine.add("a.mp4", "a.mp4: bad", "train")
+        assert quarantine.causes == {"a.mp4": "a.mp4: bad"}
+    assert file.read_text().splitlines() == ["path,cause,stage", "a.mp4,a.mp4: bad,train"]

@@ -11,8 +11,9 @@ import torch
 from tests.engine.motion import make_recipe, write_recipe
 from vidtok.config import Recipe
 from vidtok.configio import load_recipe
-from vidtok.engine.fit import accumulation, find_checkpoint, fit
-from vidtok.errors import ConfigError, DivergedError, WeightsError
+from vidtok.engine.fit import accumulation, fit
+from vidtok.engine.runs import find_checkpoint
+from vidtok.errors import ConfigError, DivergedError, EnvironmentFault, WeightsError
 from vidtok.models.checkpoint import load, read_ckpt
 
 
@@ -144,19 +145,80 @@ def test_fine_tuning_keeps_the_body_and_renews_heads_of_other_classes(finished, 
         fit(make_recipe(tmp_path, motion_set, overrides[0], "model.backbone.depth=3"))
 
 
+def changed(recipe: Recipe, folder: Path, rows: list[str]) -> Recipe:
+    """The recipe with another training list at another path, of the same files."""
+    (folder / "train.csv").write_text("\n".join(rows))
+    data = {"train": str(folder / "train.csv"), "root": str(Path(recipe.data.train).parent)}
+    data["classes"] = str(Path(recipe.data.train).parent / "classes.txt")
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
+
+
+def test_resuming_a_finished_run_says_so_and_does_nothing_else(finished, capsys):
+    recipe, run = finished
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert fit(recipe, resume="auto") == run
+    assert capsys.readouterr().err == "already finished after 12 steps; to train longer, raise train.epochs\n"
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_list_in_another_order_or_cut_to_half_is_refused_and_a_copy_of_it_is_not(finished, tmp_path):
+    recipe, run = finished
+    longer = recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 3})})
+    rows = Path(recipe.data.train).read_text().splitlines()
+    fit(changed(longer, tmp_path, rows), resume=str(run), dry_run=True)
+    for other in (rows[1:] + rows[:1], rows[:24], [*rows[:1], rows[1].rsplit(" ", 1)[0] + " 0", *rows[2:]]):
+        with pytest.raises(ConfigError, match="content of data.train is .* now; the run was begun with 48 videos"):
+            fit(changed(longer, tmp_path, other), resume=str(run), dry_run=True)
+    fit(changed(longer, tmp_path, rows[1:] + rows[:1]), resume=str(run), resume_anyway=True, dry_run=True)
+
+
+def test_another_model_is_refused_before_data_and_its_weights_never_taken(finished, monkeypatch):
+    recipe, run = finished
+    wide = recipe.model_copy(update={"model": recipe.model.model_copy(update={
+        "backbone": recipe.model.backbone.model_copy(update={"dim": 32})})})  # fmt: skip
+    longer = wide.model_copy(update={"train": wide.train.model_copy(update={"epochs": 3})})
+    with pytest.raises(WeightsError, match=r"holds another model: .* is \[.*\] there and \[.*\] here"):
+        fit(longer, resume=str(run), resume_anyway=True, dry_run=True)
+    monkeypatch.setattr("vidtok.engine.fit.ClipDataModule", None)  # the lists are not even read
+    with pytest.raises(ConfigError, match="model.backbone.dim is 32 now; the run was begun with 16"):
+        fit(longer, resume=str(run), dry_run=True)
+
+
+def test_an_old_run_without_receipt_goes_on_with_a_warning(finished, tmp_path, capsys):
+    recipe, run = finished
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "last.ckpt").write_bytes((run / "last.ckpt").read_bytes())
+    assert fit(recipe, resume=str(old)) == old
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 2 and "settings are not compared" in warnings[0] and "lists are not" in warnings[1]
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_out_before_data_and_model(tmp_path, motion_set):
+    (tmp_path / "runs").write_text("a file")
+    recipe = make_recipe(tmp_path, motion_set, "data.train=nowhere.csv")
+    with pytest.raises(EnvironmentFault, match=r"cannot write '.*runs/tiny': Not a directory"):
+        fit(recipe)
+
+
+def test_a_resumed_run_keeps_its_start_and_a_receipt_that_says_what_it_goes_on_with(finished):
+    _, run = finished
+    facts = json.loads((run / "receipt.json").read_text())
+    assert facts["started_utc"] <= facts["time_utc"] and facts["data"]["found"] == 48 and facts["val"]["found"] == 6
+
+
 def test_resuming_another_recipe_says_what_differs(finished, capsys):
     recipe, run = finished
     other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"log_every": 3})})
     fit(other, resume=str(run), dry_run=True)
-    fit(recipe, resume=str(run), dry_run=True)
-    assert capsys.readouterr().err.count("warning: ") == 1
-    fit(other, resume=str(run), dry_run=True)
     assert "warning: train.log_every is 3 now; the run was begun with 1\n" in capsys.readouterr().err
+    fit(recipe, resume=str(run), dry_run=True)
+    assert "warning: " not in capsys.readouterr().err
 
 
-def test_resume_without_a_run_says_so(tmp_path, motion_set):
-    with pytest.raises(WeightsError, match="--resume auto: no last.ckpt under"):
-        fit(make_recipe(tmp_path, motion_set), resume="auto")
+def test_auto_without_a_run_starts_one_and_a_path_without_one_is_refused(tmp_path, motion_set, capsys):
+    fit(make_recipe(tmp_path, motion_set), resume="auto", dry_run=True)
+    assert "48 train" in capsys.readouterr().err
     with pytest.raises(WeightsError, match="'nowhere' not found"):
         fit(make_recipe(tmp_path, motion_set), resume="nowhere")
 

@@ -16,7 +16,7 @@ from vidtok.data.dataset import load_views
 from vidtok.data.preview import train_look, view_looks
 from vidtok.engine import visualize
 from vidtok.engine.overlay import write_overlay
-from vidtok.errors import ConfigError
+from vidtok.errors import ConfigError, EnvironmentFault
 
 
 def result_of(path: Path, **fields: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_pictures_are_png_and_a_wrong_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end with \.png"):
         visualize.save(figure, tmp_path / "a.jpg")
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(EnvironmentFault, match="cannot write"):
         visualize.save(figure, tmp_path / "file" / "a.png")
 
 
@@ -102,7 +102,7 @@ def test_an_overlay_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end with \.mp4"):
         write_overlay([result_of(video)], tmp_path / "o.avi")
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(EnvironmentFault, match="cannot write"):
         write_overlay([result_of(video)], tmp_path / "file" / "o.mp4")
 
 

@@ -9,7 +9,8 @@ import typer
 
 import vidtok
 from vidtok.cli import bench, config, convert, data, doctor, evaluate, infer, models, train
-from vidtok.errors import VidtokError
+from vidtok.errors import EnvironmentFault, VidtokError
+from vidtok.outputs import refusal
 
 Verb = Callable[..., None] | typer.Typer
 
@@ -73,12 +74,32 @@ def share_the_cores() -> None:
 
 
 def main() -> None:
-    """Run the command line. A user's mistake becomes one line on stderr and its exit code; the rest a traceback."""
+    """Run the command line. A user's mistake becomes one line on stderr and its exit code; the rest a traceback.
+
+    So does a disk that is full or a file that may not be used.
+    """
     share_the_cores()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # not behind the last line, where nobody reports it
     except VidtokError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if (line := refusal(error)) is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        _give_up_stdout()
+        sys.exit(EnvironmentFault.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _give_up_stdout() -> None:
+    """Leave nothing for the interpreter to write at its end, where it would change the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

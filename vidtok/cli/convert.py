@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidtok.outputs import check_writable
+
 Text = str | None
 
 
@@ -37,6 +39,7 @@ def convert(
     from vidtok.data.labels import find_class_names
     from vidtok.models.pretrained import convert as run
 
+    check_writable(out)
     names = find_class_names(classes) if classes else None
     report = run(
         source,

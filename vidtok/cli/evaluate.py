@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidtok.cli.output import load_model, note, progress
+from vidtok.outputs import check_writable
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from vidtok.config import Recipe
@@ -51,14 +53,16 @@ def evaluate(
     chosen_views = parse_views(views) if views else None
     chosen_budgets = _parse_budgets(budgets) if budgets else ()
     source = checkpoint or run or ""
-    model, home = load_model(source, compressor, next(iter(chosen_budgets), None)), _run_folder(source)
+    home = _run_folder(source)
+    folder = out or str((home or Path()) / "eval")
+    check_writable(folder)
+    model = load_model(source, compressor, next(iter(chosen_budgets), None))
     if min_top1 is not None and model.multi_label:
         raise ConfigError("--min-top1 needs a checkpoint with one label per clip; this one has any number (mAP)")
     recipe = _resolve(model, config, home, overrides or [])
     recipe = _with_flags(
         recipe, data=data, root=root, classes=classes, views=chosen_views, budgets=chosen_budgets, workers=workers
     )
-    folder = out or str((home or Path()) / "eval")
     found, quarantine = _run(model, recipe, source=source, device=device, out=folder)
     print(json.dumps(found, indent=2) if as_json else _summary(found, folder))
     quarantine.check()
@@ -159,7 +163,7 @@ def _summary(found: dict[str, Any], folder: str) -> str:
     """The table for people; shares as per cent with one standard error."""
     videos, protocol = found["videos"], found["protocol"]
     counts = (
-        f"{videos['scored']} of {videos['listed']} videos scored, {videos['failed']} unreadable, "
+        f"{videos['scored']} of {counted(videos['listed'], 'video')} scored, {videos['failed']} unreadable, "
         f"{videos['missing']} missing; {found['average']} of {protocol} views averaged"
     )
     if "map" in found:

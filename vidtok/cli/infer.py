@@ -9,6 +9,8 @@ import typer
 
 from vidtok.cli.output import find_writer, load_model, note
 from vidtok.errors import ConfigError, DataError
+from vidtok.outputs import check_writable_file
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from vidtok.data.manifest import Item
@@ -105,10 +107,12 @@ def _parse_seconds(option: str, text: str) -> float:
 
 
 def _check_endings(outputs: dict[str, Text]) -> None:
-    """A picture that cannot be written must not be found out after the work. Raises ConfigError."""
+    """A picture that cannot be written must not be found out after the work. Raises ConfigError, EnvironmentFault."""
     for option, file in outputs.items():
         if file and not file.lower().endswith(_ENDINGS[option]):
             raise ConfigError(f"{option} '{file}' must end with {' or '.join(_ENDINGS[option])}")
+        if file:
+            check_writable_file(file)
 
 
 def _checked(paths: "list[Item]", *, single: bool) -> "list[Item]":
@@ -141,7 +145,7 @@ class _Tally:
         if not self.read and not self.errors:
             raise DataError("no videos were given on standard input; write one path a line")
         if not self.read:
-            several = f"none of {self.errors} videos could be read; the first: " if self.errors > 1 else ""
+            several = f"none of {counted(self.errors, 'video')} could be read; the first: " if self.errors > 1 else ""
             raise DataError(several + self.first_error)
         if self.errors:
             note(f"{self.errors} of the videos could not be read; their results hold the cause")

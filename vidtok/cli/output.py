@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vidtok.errors import ConfigError
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from vidtok.config import Budget
@@ -89,7 +90,7 @@ def _clock(seconds: float) -> str:
 
 def span_text(result: Result) -> str:
     """``0.0-2.0 s of 300 frames at 30 fps``"""
-    frames = f"{result['num_frames']} frame{'s' if result['num_frames'] != 1 else ''} at {result['fps']:g} fps"
+    frames = f"{counted(result['num_frames'], 'frame')} at {result['fps']:g} fps"
     return f"{result['start_s']:.1f}-{result['end_s']:.1f} s of {frames}"
 
 

@@ -20,7 +20,8 @@ from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.manifest.repeats import warn_of_shared
 from vidtok.data.quarantine import Quarantine
 from vidtok.data.swaps import resolve_swaps
-from vidtok.errors import ConfigError
+from vidtok.errors import ConfigError, DataError
+from vidtok.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +38,17 @@ class ClipDataModule(LightningDataModule):
 
     Args:
         recipe: sections data, clip, augment, train, eval and run are used.
-        run_folder: folder that ``quarantine.csv`` is written to; None writes none.
+        run_folder: folder that ``quarantine.csv`` is written to; None writes none; see :meth:`write_to`.
         accumulate: batches per optimiser step, so that an epoch is a whole number of steps.
         progress: told about videos decoded into memory with ``data.cache: memory``.
 
     Attributes:
         train_manifest: the training list.
         val_manifest: the validation list, labels in the numbering of the training one; None when there is none.
-        quarantine: unreadable videos of this process.
+        quarantine: unreadable videos, of all processes once these have told each other.
 
     Raises:
-        DataError: lists or labels that cannot be used.
+        DataError: lists or labels that cannot be used, fewer videos than devices.
         ConfigError: label swaps of classes that do not exist, a scale jitter smaller than the crop.
         EnvironmentFault: the decoder is not installed or does not load.
     """
@@ -75,6 +76,7 @@ class ClipDataModule(LightningDataModule):
             num_videos=len(self.train_manifest.items) + (len(self.val_manifest.items) if self.val_manifest else 0),
             max_failures=data.max_failures,
         )
+        _check_shares(self.train_manifest, self.val_manifest, recipe.run.devices * recipe.run.nodes)
         check_crop(recipe.augment, recipe.clip)
         check_engine(data.decoder)
         if recipe.data.pixel_format != "rgb":
@@ -84,6 +86,10 @@ class ClipDataModule(LightningDataModule):
         self._accumulate = accumulate
         self._progress = progress
         self._cache: FrameCache | None = None
+
+    def write_to(self, run_folder: Path) -> None:
+        """Write ``quarantine.csv`` to a run's folder, once that is known; for one process of a run."""
+        self.quarantine.file = run_folder / QUARANTINE_FILE
 
     def train_dataloader(self) -> ResumableLoader:
         """Augmented training clips, in the order of :class:`EpochBatchSampler`."""
@@ -107,8 +113,8 @@ class ClipDataModule(LightningDataModule):
         repeats = recipe.train.repeated_aug
         if sampler.batch_size * repeats < recipe.train.batch_size:
             logger.warning(
-                "only %d training videos: batches of %d per device, not train.batch_size=%d",
-                len(dataset), sampler.batch_size * repeats, recipe.train.batch_size,
+                "only %s: batches of %d per device, not train.batch_size=%d",
+                counted(len(dataset), "training video"), sampler.batch_size * repeats, recipe.train.batch_size,
             )  # fmt: skip
         return ResumableLoader(dataset, sampler, workers=recipe.data.workers, pin_memory=self._pin_memory)
 
@@ -179,6 +185,16 @@ class ClipDataModule(LightningDataModule):
     @property
     def _pin_memory(self) -> bool:
         return self._recipe.run.device != "cpu" and torch.cuda.is_available()
+
+
+def _check_shares(train: Manifest, val: Manifest | None, num_devices: int) -> None:
+    """Raises DataError when a device would have no video of a list."""
+    for name, manifest in (("training", train), ("validation", val)):
+        if manifest is not None and len(manifest.items) < num_devices:
+            raise DataError(
+                f"{manifest.source}: {counted(len(manifest.items), f'{name} video')} cannot be shared by "
+                f"{counted(num_devices, 'device')}; use fewer devices"
+            )
 
 
 def _check_planes(recipe: Recipe) -> None:

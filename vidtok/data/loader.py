@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vidtok.data.seeding import Purpose, keyed_rng
-from vidtok.errors import DataError
+from vidtok.errors import ConfigError, DataError
 
 Key = tuple[int, int]
 """epoch, index of the video"""
@@ -123,5 +123,14 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         return {"epoch": self.position.epoch, "batches_done": self.position.batches_done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a stored position; it only fits a sampler of the same videos, seed and global batch."""
+        """Go to a stored position; it only fits a sampler of the same videos, seed and global batch.
+
+        Raises:
+            ConfigError: a position that this sampler does not have.
+        """
+        if state["batches_done"] > len(self.position):
+            raise ConfigError(
+                f"the checkpoint stands at batch {state['batches_done']} of an epoch that now has "
+                f"{len(self.position)}; give the list and the batch that its run was begun with, or start anew"
+            )
         self.position.set_position(state["epoch"], state["batches_done"])

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from vidtok.errors import DataError
+from vidtok.outputs import writing
+
+Failure = tuple[str, str, str]
+"""path, cause, stage"""
 
 
 class Quarantine:
-    """Counts distinct unreadable files of one process and appends each to ``quarantine.csv`` (path, cause, stage).
+    """Counts distinct unreadable files and appends each once to ``quarantine.csv`` (path, cause, stage).
 
     At most ``max_failures * num_videos`` files may fail, rounded down; but one of several may always, unless
     ``max_failures`` is 0: a share of a small set must not make a single bad file fatal.
@@ -31,11 +35,12 @@ class Quarantine:
         key: str = "data.max_failures",
         fresh: bool = False,
     ) -> None:
-        self._file = file
+        self.file = file
         self._num_videos = num_videos
         self._max_failures = max_failures
         self._key = key
         self.causes: dict[str, str] = {}
+        self._written: set[str] | None = None
         if fresh and file is not None:
             file.unlink(missing_ok=True)
 
@@ -66,7 +71,7 @@ class Quarantine:
         """Raise DataError when more files failed than may."""
         if not self.is_exceeded:
             return
-        where = f"; all are in {self._file}" if self._file else ""
+        where = f"; all are in {self.file}" if self.file else ""
         raise DataError(
             f"{len(self.causes)} of {self._num_videos} videos are unreadable, {self._key}="
             f"{self._max_failures:g} allows {self.allowed}; the last: {next(reversed(self.causes.values()))}{where}; "
@@ -85,17 +90,37 @@ class Quarantine:
 
     def add_batch(self, batch: Mapping[str, Any], stage: str) -> None:
         """Write down the failures of a collated batch, from its lists ``path`` and ``error``. Raises DataError."""
+        for failure in self.unknown(batch, stage):
+            self.add(*failure)
+
+    def unknown(self, batch: Mapping[str, Any], stage: str) -> list[Failure]:
+        """The failures of a collated batch that are not written down yet."""
         paths: Sequence[str] = batch["path"]
-        for path, error in zip(paths, batch["error"], strict=True):
-            if error:
-                self.add(path, error, stage)
+        return [
+            (path, error, stage)
+            for path, error in zip(paths, batch["error"], strict=True)
+            if error and path not in self.causes
+        ]
 
     def _write(self, path: str, cause: str, stage: str) -> None:
-        if self._file is None:
+        if self.file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            if stream.tell() == 0:
-                writer.writerow(("path", "cause", "stage"))
-            writer.writerow((path, cause, stage))
+        with writing(self.file):
+            if self._written is None:
+                self._written = _paths_in(self.file)
+            if path in self._written:  # by the run that this one goes on with
+                return
+            self._written.add(path)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", newline="", encoding="utf-8") as stream:
+                writer = csv.writer(stream)
+                if stream.tell() == 0:
+                    writer.writerow(("path", "cause", "stage"))
+                writer.writerow((path, cause, stage))
+
+
+def _paths_in(file: Path) -> set[str]:
+    if not file.is_file():
+        return set()
+    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        return {row[0] for row in csv.reader(stream) if row}

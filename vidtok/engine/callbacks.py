@@ -1,4 +1,4 @@
-"""What happens around a training step: log lines, checkpoints, clean interruption, stop on divergence."""
+"""What happens around a training step: log lines, checkpoints, clean interruption."""
 
 import os
 import signal
@@ -14,10 +14,8 @@ import torch
 from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
-from vidtok.data.datamodule import ClipDataModule
-from vidtok.errors import DivergedError, Interrupted
+from vidtok.errors import Interrupted
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 MONITORS = ("val/top1@1x1", "val/map@1x1")
@@ -110,37 +108,6 @@ class StopOnSignal(L.Callback):
             signal.signal(signum, handler)
 
 
-class StopOnDivergence(L.Callback):
-    """Stops with the culprit batch on disk when a loss is not finite.
-
-    The loss of a step is read one step later, when the device has long finished it, so that no step waits.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._last: tuple[int, Tensor, dict[str, Any]] | None = None
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._check()
-        self._last = trainer.global_step, outputs["loss"].detach(), batch
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: L.LightningModule) -> None:
-        self._check()
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._check()
-
-    def _check(self) -> None:
-        if self._last is None or bool(torch.isfinite(self._last[1])):
-            return
-        step, loss, batch = self._last
-        path = self.folder / f"diverged_step{step}.pt"
-        torch.save(batch, path)
-        raise DivergedError(f"loss is {float(loss)} at step {step}; its batch is in {path}; lower train.lr")
-
-
 STARVED_SHARE, STARVED_REPORTS = 0.2, 3
 """Waiting for data is worth a word when it takes more than this share of the time in so many reports running."""
 
@@ -228,21 +195,6 @@ class Meter(L.Callback):
     def teardown(self, trainer: Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.bar is not None:
             self.bar.stop()
-
-
-class FailureBudget(L.Callback):
-    """Hands what loader workers could not read to the quarantine, which stops the run when it is too much."""
-
-    def __init__(self, data: ClipDataModule) -> None:
-        self.data = data
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
-        self.data.quarantine.add_batch(batch, "train")
-
-    def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self.data.quarantine.add_batch(batch, "val")
 
 
 def say(trainer: Trainer, text: str) -> None:

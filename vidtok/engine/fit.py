@@ -3,47 +3,67 @@
 import csv
 import json
 import logging
-import os
 import sys
-import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from vidtok import __version__
 from vidtok.config import Recipe, format_budget
-from vidtok.configio import differences, dump, parse_yaml
+from vidtok.configio import dump
 from vidtok.data.datamodule import ClipDataModule
 from vidtok.engine.budgets import check_budgets
-from vidtok.engine.callbacks import LAST, Checkpoints, FailureBudget, Meter, StopOnDivergence, StopOnSignal
+from vidtok.engine.callbacks import Checkpoints, Meter, StopOnSignal
+from vidtok.engine.failures import FailureBudget, StopOnDivergence
 from vidtok.engine.module import ClassificationModule
 from vidtok.engine.predict import Compute, choose_compute
+from vidtok.engine.ranks import Ranks
 from vidtok.engine.receipt import device_name, fingerprint, receipt
+from vidtok.engine.runs import (
+    CONFIG_FILE,
+    RECEIPT_FILE,
+    config_changes,
+    effective_batch,
+    find_checkpoint,
+    finished_steps,
+    judge,
+    list_changes,
+    make_run_folder,
+    now_utc,
+    read_config,
+    read_receipt,
+    runs_of,
+    say,
+)
 from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
 from vidtok.models.backbones import TokenCount, VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.checkpoint import read_ckpt
 from vidtok.models.pretrained.start import start_from
 from vidtok.models.profile import count_gmacs, count_params
+from vidtok.outputs import check_writable, write_whole
+from vidtok.wording import counted
 
-CONFIG_FILE = "config.yaml"
-RUN_FOLDER = "VIDTOK_RUN_FOLDER"
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> Path:
-    """Train a recipe and return its run folder.
+def fit(recipe: Recipe, *, resume: str | None = None, resume_anyway: bool = False, dry_run: bool = False) -> Path:
+    """Train a recipe and return its run folder, the same one in every process of the run.
 
     The folder holds ``config.yaml`` (resolved, enough alone), ``receipt.json``, ``metrics.csv``, TensorBoard
     events, ``best.ckpt`` (highest val/top1@1x1, or val/map@1x1), ``last.ckpt`` and ``quarantine.csv``.
+    A finished run that is resumed is left as it is.
 
     Args:
         recipe: the resolved recipe.
-        resume: ``auto`` for the newest run of this recipe, or a ``last.ckpt`` or run folder.
+        resume: ``auto`` to go on with the newest run of this recipe, or start it; or a checkpoint or run folder.
+        resume_anyway: go on although model, lists, batch or optimiser are not what the run was begun with.
         dry_run: check recipe, lists and model, print what would run, write nothing.
 
     Raises:
@@ -51,36 +71,96 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
         DivergedError: a loss was not finite.
         Interrupted: Ctrl-C or SIGTERM, after ``last.ckpt`` was written.
     """
-    compute = choose_compute(recipe.run.device, recipe.run.precision)
-    if compute.device.type == "cuda" and recipe.run.devices > torch.cuda.device_count():
-        raise EnvironmentFault(f"run.devices is {recipe.run.devices}, but there are {torch.cuda.device_count()} GPUs")
-    checkpoint = find_checkpoint(recipe, resume) if resume else None
-    folder = checkpoint.parent if checkpoint else _new_folder(recipe)
-    if checkpoint and rank_zero_only.rank == 0:
-        _warn_of_changes(recipe, folder)
-    accumulate = accumulation(recipe)
-    data = ClipDataModule(recipe, run_folder=folder, accumulate=accumulate, progress=_say_decoded)
+    compute, accumulate = _choose_compute(recipe), accumulation(recipe)
+    ranks = Ranks(devices=recipe.run.devices, nodes=recipe.run.nodes)
+    found = ranks.agree(lambda: _find_start(recipe, resume, anyway=resume_anyway, dry_run=dry_run))
+    checkpoint = Path(found) if found else None
+    data = ClipDataModule(recipe, accumulate=accumulate, progress=_say_decoded if ranks.is_first else None)
+    steps_per_epoch, total_steps = _count_steps(recipe, data, accumulate)
+    if checkpoint is not None:
+        ranks.agree(lambda: _check_lists(checkpoint.parent, data, anyway=resume_anyway))
+        if (steps := finished_steps(read_ckpt(checkpoint), total_steps)) is not None:
+            if ranks.is_first:
+                say(f"already finished after {counted(steps, 'step')}; to train longer, raise train.epochs")
+            return checkpoint.parent
     torch.manual_seed(recipe.run.seed)
-    module = _make_module(recipe, data, accumulate)
-    if rank_zero_only.rank == 0:
+    module = _make_module(recipe, data, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+    if checkpoint is not None:
+        check_fits(module, checkpoint)
+    folder = Path(ranks.agree(lambda: str(_choose_folder(recipe, checkpoint, dry_run=dry_run))) or "")
+    if ranks.is_first:
         _start_block(recipe, data, module, compute, folder)
     if dry_run:
         return folder
-    if rank_zero_only.rank == 0:
+    if ranks.is_first:
+        data.write_to(folder)
         _write_inputs(recipe, data, compute, folder)
     trainer = _make_trainer(recipe, data, module, compute, folder, checkpoint)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with ranks.leading():
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
 
 
-def _warn_of_changes(recipe: Recipe, folder: Path) -> None:
-    """Say which keys differ from those that a run was begun with: it then does not go on as it would have."""
-    begun = folder / CONFIG_FILE
-    if not begun.is_file():
+def _choose_compute(recipe: Recipe) -> Compute:
+    """Device and precision. Raises EnvironmentFault when there are too few GPUs."""
+    compute = choose_compute(recipe.run.device, recipe.run.precision)
+    if compute.device.type == "cuda" and recipe.run.devices > torch.cuda.device_count():
+        raise EnvironmentFault(f"run.devices is {recipe.run.devices}, but there are {torch.cuda.device_count()} GPUs")
+    return compute
+
+
+def _find_start(recipe: Recipe, resume: str | None, *, anyway: bool, dry_run: bool) -> str | None:
+    """The checkpoint to go on from, None for a new run, once its folder takes files and the settings are the same.
+
+    Raises:
+        ConfigError: the settings have changed, and not ``anyway``.
+        WeightsError, EnvironmentFault: no intact checkpoint; a folder that cannot be written.
+    """
+    checkpoint = find_checkpoint(recipe, resume) if resume else None
+    if not dry_run:
+        check_writable(checkpoint.parent if checkpoint else runs_of(recipe))
+    if checkpoint is None:
+        return None
+    before = read_config(checkpoint.parent)
+    if before is None:
+        say(f"warning: {checkpoint.parent} has no {CONFIG_FILE} that can be read; settings are not compared")
+        return str(checkpoint)
+    judge(config_changes(before, recipe.model_dump(mode="json")), anyway=anyway)
+    return str(checkpoint)
+
+
+def _check_lists(run: Path, data: ClipDataModule, *, anyway: bool) -> None:
+    """Raises ConfigError when a run was begun with other lists, and not ``anyway``."""
+    before = read_receipt(run)
+    if before is None:
+        say(f"warning: {run} has no {RECEIPT_FILE} that can be read; the lists are not compared")
         return
-    before = parse_yaml(begun.read_text(encoding="utf-8"), str(begun))
-    for key, was, now in differences(before, recipe.model_dump(mode="json")):
-        print(f"warning: {key} is {now} now; the run was begun with {was}", file=sys.stderr)
+    judge(list_changes(before, _fingerprints(data)), anyway=anyway)
+
+
+def _fingerprints(data: ClipDataModule) -> dict[str, dict[str, Any] | None]:
+    """Of both lists, as the receipt names them."""
+    lists = {"data": data.train_manifest, "val": data.val_manifest}
+    return {name: None if manifest is None else fingerprint(manifest) for name, manifest in lists.items()}
+
+
+def _choose_folder(recipe: Recipe, checkpoint: Path | None, *, dry_run: bool) -> Path:
+    return checkpoint.parent if checkpoint else make_run_folder(recipe, dry_run=dry_run)
+
+
+def check_fits(module: ClassificationModule, checkpoint: Path) -> None:
+    """Raises WeightsError when a checkpoint holds the weights of another model."""
+    theirs, ours = read_ckpt(checkpoint)["state_dict"], module.state_dict()
+    wrong = sorted(key for key in theirs.keys() | ours.keys() if _shape(theirs, key) != _shape(ours, key))
+    if wrong:
+        raise WeightsError(
+            f"--resume: {checkpoint} holds another model: {wrong[0]} is {_shape(theirs, wrong[0])} there and "
+            f"{_shape(ours, wrong[0])} here; give it as model.pretrained instead"
+        )
+
+
+def _shape(weights: Mapping[str, Tensor], key: str) -> list[int] | str:
+    return list(weights[key].shape) if key in weights else "absent"
 
 
 def accumulation(recipe: Recipe) -> int:
@@ -115,21 +195,27 @@ def make_model(recipe: Recipe, data: ClipDataModule) -> VideoModel:
     return model.train()
 
 
-def _make_module(recipe: Recipe, data: ClipDataModule, accumulate: int) -> ClassificationModule:
+def _count_steps(recipe: Recipe, data: ClipDataModule, accumulate: int) -> tuple[int, int]:
+    """(optimiser steps of an epoch, of the whole run)."""
     train, run = recipe.train, recipe.run
     steps_per_epoch = -(-data.batches_per_epoch(run.devices * run.nodes) // accumulate)
-    total = min(train.epochs * steps_per_epoch, train.max_steps or sys.maxsize)
+    return steps_per_epoch, min(train.epochs * steps_per_epoch, train.max_steps or sys.maxsize)
+
+
+def _make_module(
+    recipe: Recipe, data: ClipDataModule, *, steps_per_epoch: int, total_steps: int
+) -> ClassificationModule:
     model = make_model(recipe, data)
     check_budgets(model, recipe.eval.budgets, key="eval.budgets")
     module = ClassificationModule(
         model,
-        train,
+        recipe.train,
         augment=recipe.augment,
-        seed=run.seed,
+        seed=recipe.run.seed,
         steps_per_epoch=steps_per_epoch,
-        total_steps=total,
+        total_steps=total_steps,
     )
-    if run.compile:
+    if recipe.run.compile:
         module.compile_heads()
     return module
 
@@ -193,14 +279,11 @@ def _rows_until(file: Path, step: int) -> list[dict[str, float]]:
 
 
 def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder: Path) -> None:
-    """``config.yaml`` and ``receipt.json``, before the first step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(dump(recipe), encoding="utf-8")
-    val = fingerprint(data.val_manifest) if data.val_manifest else None
-    facts = receipt(
-        compute=compute, seed=recipe.run.seed, data=data.train_manifest, val=val, decoder=recipe.data.decoder
-    )
-    (folder / "receipt.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    """``config.yaml`` and ``receipt.json``, before the first step; a resumed run keeps when it was started."""
+    started = (read_receipt(folder) or {}).get("started_utc") or now_utc()
+    facts = receipt(compute=compute, seed=recipe.run.seed, decoder=recipe.data.decoder, started_utc=started)
+    write_whole(folder / CONFIG_FILE, dump(recipe))
+    write_whole(folder / RECEIPT_FILE, json.dumps(facts | _fingerprints(data), indent=2) + "\n")
 
 
 def _start_block(
@@ -208,25 +291,25 @@ def _start_block(
 ) -> None:
     """What will run, on stderr: model and cost, data, batch, rate, place."""
     model, train = module.model, recipe.train
-    effective = train.effective_batch or train.batch_size * recipe.run.devices * recipe.run.nodes
+    effective = effective_batch(recipe.model_dump(mode="json"))
     val = f", {len(data.val_manifest.items)} val" if data.val_manifest else ", no validation list"
     budgets = ", ".join(map(format_budget, train.budget_set)) or format_budget(model.budget)
     params, gmacs, counts = count_params(model) / 1e6, count_gmacs(model), model.token_counts
     tokens = f"{_tokens(counts[0])} .. {_tokens(counts[-1])}"
-    missing = len(data.train_manifest.missing)
+    missing, classes = len(data.train_manifest.missing), counted(data.num_classes, "class")
     print(
         f"vidtok {__version__}, torch {torch.__version__}, {device_name(compute.device)}, {compute.precision}\n"
         f"model   {recipe.model.backbone.kind} + {recipe.model.compressor.kind}, {params:.2f} M params, "
         f"{gmacs:.2f} GMACs per view, budget {budgets}, tokens per layer {tokens}\n"
-        f"data    {len(data.train_manifest.items)} train ({missing} missing){val}, {data.num_classes} classes\n"
-        f"steps   {module.total_steps} of {effective} clips, {train.optimizer} at lr {train.lr:g}\n"
+        f"data    {len(data.train_manifest.items)} train ({missing} missing){val}, {classes}\n"
+        f"steps   {module.total_steps} of {counted(effective, 'clip')}, {train.optimizer} at lr {train.lr:g}\n"
         f"run     {folder}",
         file=sys.stderr,
     )
     if data.val_manifest and module.total_steps < train.val_every * module.steps_per_epoch:
         print(
-            f"warning: the run ends before its first validation, after {train.val_every} epochs of "
-            f"{module.steps_per_epoch} steps; lower train.val_every",
+            f"warning: the run ends before its first validation, after {counted(train.val_every, 'epoch')} of "
+            f"{counted(module.steps_per_epoch, 'step')}; lower train.val_every",
             file=sys.stderr,
         )
 
@@ -251,31 +334,3 @@ def _quieten() -> None:
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=text)
-
-
-def find_checkpoint(recipe: Recipe, resume: str) -> Path:
-    """The ``last.ckpt`` that ``--resume`` means. Raises WeightsError when there is none."""
-    runs = Path(recipe.run.output_dir) / recipe.name
-    if resume == "auto":
-        found = sorted(runs.glob(f"*/{LAST}"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise WeightsError(f"--resume auto: no {LAST} under {runs}; start without --resume")
-        return found[-1]
-    path = Path(resume) / LAST if Path(resume).is_dir() else Path(resume)
-    if not path.is_file():
-        raise WeightsError(f"--resume: '{path}' not found; give a run folder or its {LAST}")
-    return path
-
-
-def _new_folder(recipe: Recipe) -> Path:
-    """runs/<recipe>/<time>, with a number behind it when two runs start in the same second.
-
-    Processes that Lightning starts for further devices find the first one's folder in their environment.
-    """
-    if RUN_FOLDER in os.environ and "LOCAL_RANK" in os.environ:
-        return Path(os.environ[RUN_FOLDER])
-    base = Path(recipe.run.output_dir) / recipe.name / time.strftime("%Y%m%d-%H%M%S")
-    names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in range(1, 1000))
-    folder = next(folder for folder in names if not folder.exists())
-    os.environ[RUN_FOLDER] = str(folder)
-    return folder

@@ -10,6 +10,7 @@ import numpy as np
 
 from vidtok.data.decode import FrameListChanged, Reader, open_video
 from vidtok.errors import ConfigError
+from vidtok.outputs import writing
 
 _SHORT_SIDE = 480
 _CHUNK = 96
@@ -28,19 +29,16 @@ def write_overlay(results: Sequence[dict[str, Any]], out: str | Path, *, decoder
         out: file to write, .mp4 or .mkv.
 
     Raises:
-        ConfigError: the file cannot be written.
+        EnvironmentFault: the file cannot be written.
         DecodeError: the video cannot be read.
     """
     out = Path(out)
     if out.suffix.lower() not in (".mp4", ".mkv"):
         raise ConfigError(f"overlay '{out}' must end with .mp4 or .mkv")
     answers = [result for result in results if not result["error"]]
-    with open_video(answers[0]["path"], decoder=decoder) as reader:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            encode(out, _labelled_frames(reader, answers), fps=reader.info.fps)
-        except OSError as error:
-            raise ConfigError(f"overlay '{out}' cannot be written: {error.strerror or error}") from None
+    with open_video(answers[0]["path"], decoder=decoder) as reader, writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        encode(out, _labelled_frames(reader, answers), fps=reader.info.fps)
 
 
 def encode(out: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:

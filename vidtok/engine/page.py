@@ -16,6 +16,7 @@ from vidtok.data.manifest import Item
 from vidtok.engine.evaluate import Evaluation
 from vidtok.engine.visualize import budget_chart, class_bars, confusion_picture, to_png
 from vidtok.errors import DataError
+from vidtok.wording import counted
 
 Row = dict[str, Any]
 
@@ -86,11 +87,11 @@ def _section(title: str, content: str) -> str:
 def _heading(result: Evaluation, found: Row) -> str:
     videos, clip = found["videos"], result.clip
     counts = (
-        f"{videos['scored']} of {videos['listed']} videos scored, {videos['failed']} unreadable, "
+        f"{videos['scored']} of {counted(videos['listed'], 'video')} scored, {videos['failed']} unreadable, "
         f"{videos['missing']} missing"
     )
     views = f"{result.protocol.clips} clips x {result.protocol.crops} crops, {result.protocol.average} averaged"
-    seen = f"{clip.frames} frames of {clip.size} pixels, {clip.sampling} sampling"
+    seen = f"{counted(clip.frames, 'frame')} of {clip.size} pixels, {clip.sampling} sampling"
     cards = [
         _card(f"{label} @ {found['protocol']}", found[key], found["top1_se"] if key == "top1" else None)
         for key, label in _CARDS

@@ -105,7 +105,7 @@ def device_name(device: torch.device) -> str:
 
 
 def fingerprint(data: Manifest) -> dict[str, Any]:
-    """Identify a list of videos: counts, and a hash over path, label, size in bytes and, where one is meant, segment.
+    """Identify a list of videos: counts, and a hash over path, label, size in bytes and part of each file, in order.
 
     Paths count from the files' common folder, so that the same data in another place has the same hash.
     """
@@ -114,7 +114,8 @@ def fingerprint(data: Manifest) -> dict[str, Any]:
     digest = hashlib.sha256()
     for item in data.items:
         row = Path(os.path.relpath(item.path, base)).as_posix(), item.label, os.path.getsize(item.path)
-        digest.update(repr(row if item.segment is None else (*row, str(item.segment))).encode())
+        part = () if item.segment is None else (item.segment.start, item.segment.end, item.segment.unit)
+        digest.update(repr((*row, *part)).encode())
     return {
         "source": data.source,
         "sha256": digest.hexdigest(),

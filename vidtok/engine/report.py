@@ -26,7 +26,7 @@ from vidtok.engine.metrics import (
 from vidtok.engine.page import report_page
 from vidtok.engine.predict import top_classes
 from vidtok.engine.visualize import confusion_picture, to_png
-from vidtok.errors import ConfigError
+from vidtok.outputs import writing
 
 SCHEMA = "vidtok.eval/1"
 
@@ -44,10 +44,10 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
         The content of metrics.json.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        EnvironmentFault: the folder cannot be written.
     """
     out, found = Path(out), metrics(result)
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         np.save(out / "scores.npy", result.scores)
@@ -63,8 +63,6 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
         (out / "confusion.png").write_bytes(to_png(confusion_picture(counts, result.class_names)))
         page = report_page(result, found, classes, counts, worst(result))
         (out / "report.html").write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"results cannot be written to '{out}': {error.strerror}; give a folder with --out") from None
     return found
 
 

@@ -17,6 +17,7 @@ from vidtok.engine.overlay import encode
 from vidtok.engine.visualize import FAINT, INK, SHEET_DPI, new_figure, save
 from vidtok.errors import ConfigError
 from vidtok.models.backbones import VideoModel
+from vidtok.outputs import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,8 @@ def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_c
         num_crops: crops per clip in ``video``.
 
     Raises:
-        ConfigError: another ending, or the file cannot be written.
+        ConfigError: another ending.
+        EnvironmentFault: the file cannot be written.
     """
     suffix = Path(out).suffix.lower()
     if suffix not in (".png", ".mp4"):
@@ -52,11 +54,9 @@ def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_c
         save(token_sheet(model, frames, sources, Path(video.info.path).name), out, dpi=SHEET_DPI)
         return
     shown = render(model, frames, sources[-1])
-    try:
+    with writing(out):
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         encode(Path(out), _side_by_side(frames, shown), fps=_FPS)
-    except OSError as error:
-        raise ConfigError(f"--tokens '{out}' cannot be written: {error.strerror or error}") from None
 
 
 def trace_clip(model: VideoModel, clip: Tensor) -> list[Tensor]:

@@ -16,6 +16,8 @@ from vidtok.data.dataset import VideoViews
 from vidtok.data.preview import Look
 from vidtok.data.transforms import Box
 from vidtok.errors import ConfigError
+from vidtok.outputs import writing
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,15 +49,13 @@ def to_png(figure: "Figure", *, dpi: int = 110) -> bytes:
 
 
 def save(figure: "Figure", out: str | Path, *, dpi: int = 110) -> None:
-    """Write a PNG. Raises ConfigError when ``out`` has another ending or its folder cannot be written."""
+    """Write a PNG. Raises ConfigError when ``out`` has another ending, EnvironmentFault when it cannot be written."""
     out = Path(out)
     if out.suffix.lower() != ".png":
         raise ConfigError(f"picture '{out}' must end with .png")
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(to_png(figure, dpi=dpi))
-    except OSError as error:
-        raise ConfigError(f"picture '{out}' cannot be written: {error.strerror}") from None
 
 
 # ------------------------------------------------------------------------------- sampled frames
@@ -115,10 +115,9 @@ def _text(page: "Axes", x: float, y: float, text: str, *, size: float = 14, **st
 
 def _draw_heading(page: "Axes", video: VideoViews, result: dict[str, Any]) -> None:
     info, (num_clips, frames) = video.info, video.indices.shape
-    clips = f"{num_clips} clip{'s' if num_clips > 1 else ''} of {frames} frames"
-    facts = (
-        f"{info.num_frames} frames, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}; the model sees {clips}"
-    )
+    clips = f"{counted(num_clips, 'clip')} of {counted(frames, 'frame')}"
+    size = f"{info.fps:.4g} fps, {info.width}x{info.height} {info.codec}"
+    facts = f"{counted(info.num_frames, 'frame')}, {size}; the model sees {clips}"
     _text(page, _MARGIN, 38, Path(result["path"]).name, size=22, weight="bold", va="center")
     _text(page, _MARGIN, 63, facts, size=13, color=FAINT, va="center")
 
@@ -252,7 +251,7 @@ def looks_sheet(looks: Sequence[Look], title: str) -> "Figure":
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     page.axis("off")
     info = looks[0].info
-    facts = f"{info.num_frames} frames, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}; {title}"
+    facts = f"{counted(info.num_frames, 'frame')}, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}; {title}"
     _text(page, _MARGIN, 34, Path(info.path).name, size=20, weight="bold", va="center")
     _text(page, _MARGIN, 60, facts, size=13, color=FAINT, va="center")
     y = 2.8 * _MARGIN

@@ -30,7 +30,7 @@ from vidtok.config import (
     format_budget,
     from_tree,
 )
-from vidtok.errors import ConfigError, WeightsError
+from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
 from vidtok.models.archive import (
     UNREADABLE,
     check_zip,
@@ -259,7 +259,10 @@ def save_pretrained(model: VideoModel, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt", CHECKSUM: checksum(weights)})
+    try:
+        save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt", CHECKSUM: checksum(weights)})
+    except SafetensorError as error:  # of its own even where a disk is full
+        raise EnvironmentFault(f"cannot write '{folder / WEIGHTS_FILE}': {first_line(error)}") from None
     names = dict(enumerate(model.class_names or ()))
     config = {"library_name": "vidtok", "vidtok": describe(model), "id2label": names}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -8,6 +8,8 @@ import typer
 
 from vidtok.cli.output import note
 from vidtok.errors import DataError
+from vidtok.outputs import check_writable_file, writing
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from vidtok.data.bench import Report
@@ -36,13 +38,15 @@ def data(
     from vidtok.data.bench import BenchOptions, bench_data, document, recommend
     from vidtok.data.inputs import find_videos
 
+    if out is not None:
+        check_writable_file(out)
     options = BenchOptions(frames, stride, short_side, rounds, files)
     paths, missing = find_videos(sources or (), root=root)
     if sources and not paths:
         raise DataError(f"none of the {len(missing)} listed videos exists, for example '{missing[0]}'; give --root")
     report = bench_data(paths, options, note=note)
     print(
-        f"{frames} frames, stride {stride}, short side {short_side}, one core of {report.machine['cpu']}, "
+        f"{counted(frames, 'frame')}, stride {stride}, short side {short_side}, one core of {report.machine['cpu']}, "
         f"processor time, median of {rounds} rounds"
     )
     for group in report.groups:
@@ -52,13 +56,16 @@ def data(
     if gpu_clips_per_s is not None:
         _print_gpus(report, gpu_clips_per_s)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(document(report, gpu_clips_per_s=gpu_clips_per_s), indent=2) + "\n", encoding="utf-8")
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(
+                json.dumps(document(report, gpu_clips_per_s=gpu_clips_per_s), indent=2) + "\n", encoding="utf-8"
+            )
 
 
 def _print_group(group: "Group") -> None:
-    left_out = f"; {group.left_out} files left out: unreadable, or decodable from their start only"
-    print(f"\n{group.name}: {group.clips} clips{left_out if group.left_out else ''}")
+    left_out = f"; {counted(group.left_out, 'file')} left out: unreadable, or decodable from their start only"
+    print(f"\n{group.name}: {counted(group.clips, 'clip')}{left_out if group.left_out else ''}")
     print(f"  {'reader':22}{'ms/clip':>9}{'clips/s':>9}{'spread':>8}{'auto is':>9}{'of limit':>10}")
     for row in group.rows:
         print(

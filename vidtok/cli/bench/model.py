@@ -8,6 +8,7 @@ import typer
 
 from vidtok.cli.output import note
 from vidtok.errors import ConfigError
+from vidtok.outputs import check_writable_file, writing
 
 
 def model(
@@ -34,6 +35,8 @@ def model(
     from vidtok.engine.bench import bench_models, document, parse_case
     from vidtok.engine.predict import choose_compute
 
+    if out is not None:
+        check_writable_file(out)
     chosen = [parse_case(case) for case in cases]
     settings = from_tree(RunConfig, {"device": device, "precision": precision})
     compute = choose_compute(settings.device, settings.precision)
@@ -63,5 +66,6 @@ def model(
             f"{row.speedup_vs_dense:10.2f}{row.flops_ratio:8.2f}{row.efficiency:7.2f}"
         )
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(document(rows), indent=2) + "\n", encoding="utf-8")
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(document(rows), indent=2) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidtok.cli.data.sweeping import FEW
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def _table(found: "ListDiff") -> str:
     relabelled = [f"{path}: {before} -> {after}" for path, before, after in found.relabelled]
     return "\n".join(
         [
-            f"{found.common} videos in both, the content of {found.compared} compared",
+            f"{counted(found.common, 'video')} in both, the content of {found.compared} compared",
             *_section("added", found.added),
             *_section("removed", found.removed),
             *_section("renamed", renamed),

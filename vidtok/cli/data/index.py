@@ -9,6 +9,8 @@ import typer
 
 from vidtok.cli.data.sweeping import cause_lines, watched
 from vidtok.errors import DataError
+from vidtok.outputs import check_writable
+from vidtok.wording import counted
 
 
 def index(
@@ -38,6 +40,7 @@ def index(
     from vidtok.data.synthetic import num_cores
 
     out = out or default_index(source)
+    check_writable(out.parent)
     listing = read_listing(source, root=root, classes=classes, multi_label=multi_label, key="LIST")
     with watched(len({row.path for row in listing.rows})) as watch:
         outcomes = index_videos(
@@ -62,7 +65,7 @@ def index(
     }
     print(json.dumps(found, indent=2) if as_json else _table(found))
     if not records:
-        raise DataError(f"none of the {len(outcomes)} videos of '{source}' can be read; {outcomes[0].cause}")
+        raise DataError(f"none of the {counted(len(outcomes), 'video')} of '{source}' can be read; {outcomes[0].cause}")
 
 
 def _table(found: dict[str, Any]) -> str:
@@ -70,7 +73,7 @@ def _table(found: dict[str, Any]) -> str:
     rates = [f"{count} at {rate}" for rate, count in list(found["fps"].items())[:4]]
     return "\n".join(
         [
-            f"{videos['listed']} videos ({videos['reused']} known from an earlier run)",
+            f"{counted(videos['listed'], 'video')} ({videos['reused']} known from an earlier run)",
             f"  {videos['indexed']:>6}  indexed: {found['hours']:.2f} hours, {found['bytes'] / 1e9:.2f} GB",
             f"  {found['copies']:>6}  of them copies of another one",
             f"  {videos['unreadable']:>6}  unreadable or missing",

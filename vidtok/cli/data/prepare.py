@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from vidtok.cli.data.sweeping import FEW, cause_lines, check_missing, watched
+from vidtok.outputs import check_writable
+from vidtok.wording import counted
 
 Text = str | None
 
@@ -48,6 +50,7 @@ def prepare(
 
     encoding = Encoding(short_side=short_side, gop=gop, crf=crf)
     plan = plan_prepare(source, out, root=root, classes=classes, multi_label=multi_label)
+    check_writable(out)
     with watched(len(plan.targets)) as watch:
         outcomes = prepare_videos(
             plan,
@@ -76,7 +79,7 @@ def prepare(
 def _table(found: dict[str, Any], out: Path, new_list: str | None) -> str:
     videos, size = found["videos"], found["bytes"]
     lines = [
-        f"{videos['listed']} videos ({videos['resumed']} prepared by an earlier run), "
+        f"{counted(videos['listed'], 'video')} ({videos['resumed']} prepared by an earlier run), "
         f"{size['before'] / 1e6:.1f} MB -> {size['after'] / 1e6:.1f} MB",
         f"  {videos['prepared']:>6}  prepared",
         f"  {videos['damaged']:>6}  of them damaged, with the frames that can be decoded",

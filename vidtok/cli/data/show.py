@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vidtok.errors import ConfigError
+from vidtok.outputs import check_writable_file
 
 _SPLITS = ("train", "test")
 
@@ -28,6 +29,7 @@ def show(
     """
     if split not in _SPLITS:
         raise ConfigError(f"--split '{split}' is unknown; choose one of {', '.join(_SPLITS)}")
+    check_writable_file(out)
     from vidtok.configio import load_recipe
 
     recipe = load_recipe(config, overrides or [])

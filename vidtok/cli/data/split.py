@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from vidtok.outputs import check_writable
+from vidtok.wording import counted
+
 
 def split(
     source: Annotated[str, typer.Argument(help="list or folder of class folders", metavar="LIST")],
@@ -33,6 +36,7 @@ def split(
     from vidtok.data.manifest import read_listing
     from vidtok.data.split import group_of, write_split
 
+    check_writable(out)
     if group is None:
         note("every video is taken for itself; if several come from one source, keep them together with --group")
     listing = read_listing(source, root=root, classes=classes, multi_label=multi_label, key="LIST")
@@ -43,5 +47,5 @@ def split(
         groups = {group_of(entry, group) for entry in part}
         print(f"{name:>6}  {len(part):>7} videos  {len(groups):>7} groups  {len(labels) - len(absent)} classes")
         if absent:
-            note(f"{name} has no video of {len(absent)} of {len(labels)} classes, such as '{min(absent)}'")
+            note(f"{name} has no video of {len(absent)} of {counted(len(labels), 'class')}, such as '{min(absent)}'")
     print(f"lists: {out}")

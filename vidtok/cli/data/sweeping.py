@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidtok.cli.output import progress
 from vidtok.errors import DataError, Interrupted
+from vidtok.wording import counted
 
 if TYPE_CHECKING:
     from vidtok.data.sweep import Outcome
@@ -29,7 +30,7 @@ def watched(total: int) -> Iterator[Callable[["Outcome"], None]]:
             yield watch
     except KeyboardInterrupt:
         raise Interrupted(
-            f"stopped after {done} of {total} videos; give the same command again to go on from there"
+            f"stopped after {done} of {counted(total, 'video')}; give the same command again to go on from there"
         ) from None
 
 

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from vidtok.outputs import check_writable
+from vidtok.wording import counted
+
 
 def synthetic(
     out: Annotated[Path, typer.Argument(help="folder to write to", metavar="OUT")],
@@ -22,9 +25,11 @@ def synthetic(
     """
     from vidtok.data.synthetic import write_motion_set
 
+    check_writable(out)
+
     def progress(done: int, total: int) -> None:
         if done == total or done % max(total // 10, 1) == 0:
-            print(f"{done}/{total} clips", file=sys.stderr)
+            print(f"{done}/{counted(total, 'clip')}", file=sys.stderr)
 
     print(
         write_motion_set(out, clips=clips, seed=seed, size=size, frames=frames, difficulty=difficulty, on_clip=progress)

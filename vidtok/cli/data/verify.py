@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from vidtok.cli.data.sweeping import FEW, cause_lines, check_missing, watched
+from vidtok.outputs import check_writable_file
+from vidtok.wording import counted
 
 
 def verify(
@@ -45,6 +47,7 @@ def verify(
     from vidtok.data.verify import SCHEMA, summarise, verify_videos
 
     from_tree(DataConfig, {"decoder": decoder})
+    check_writable_file(out)
     items, missing = find_items(sources, root=root)
     paths = list(dict.fromkeys(item.path for item in items))
     with watched(len(paths)) as watch:
@@ -84,7 +87,7 @@ def _further(found: dict[str, Any]) -> list[str]:
 def _table(found: dict[str, Any], mode: str, out: Path) -> str:
     videos = found["videos"]
     lines = [
-        f"{videos['listed']} videos, {mode} check ({videos['resumed']} known from an earlier run)",
+        f"{counted(videos['listed'], 'video')}, {mode} check ({videos['resumed']} known from an earlier run)",
         f"  {videos['readable']:>6}  readable",
         f"  {videos['damaged']:>6}  of them damaged, with the frames that can be decoded",
         f"  {videos['fallback']:>6}  of them read in a slower way",
@@ -96,7 +99,9 @@ def _table(found: dict[str, Any], mode: str, out: Path) -> str:
     ]
     if found["damaged"]:
         lines.append("damaged:")
-        lines += [f"  {row['path']}: {row['frames']} of {row['promised']} frames" for row in found["damaged"][:FEW]]
+        lines += [
+            f"  {row['path']}: {row['frames']} of {counted(row['promised'], 'frame')}" for row in found["damaged"][:FEW]
+        ]
         lines += [f"  and {len(found['damaged']) - FEW} more"] * (len(found["damaged"]) > FEW)
     if found["unreadable"]:
         lines.append(f"all unreadable videos and causes are in {out}")
