@@ -1,32 +1,36 @@
 """``fit``: from a recipe to a trained checkpoint, and back into an interrupted run."""
 
-import csv
 import json
 import logging
 import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from vidtok import __version__
 from vidtok.config import Recipe, format_budget
 from vidtok.configio import differences, dump, parse_yaml
 from vidtok.data.datamodule import ClipDataModule
+from vidtok.engine.boundaries import Boundaries
 from vidtok.engine.budgets import check_budgets
-from vidtok.engine.callbacks import LAST, Checkpoints, FailureBudget, Meter, StopOnDivergence, StopOnSignal
+from vidtok.engine.callbacks import FailureBudget, Meter, StopOnDivergence
+from vidtok.engine.checkpoints import LAST, CheckpointFiles
+from vidtok.engine.interruption import Interruption
 from vidtok.engine.module import ClassificationModule
 from vidtok.engine.predict import Compute, choose_compute
 from vidtok.engine.receipt import device_name, fingerprint, receipt
+from vidtok.engine.runlog import make_loggers
 from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
 from vidtok.models.backbones import TokenCount, VideoModel
 from vidtok.models.build import build_model
-from vidtok.models.checkpoint import read_ckpt
+from vidtok.models.checkpoint import first_line, read_ckpt
 from vidtok.models.pretrained.start import start_from
 from vidtok.models.profile import count_gmacs, count_params
 
@@ -39,7 +43,11 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
     """Train a recipe and return its run folder.
 
     The folder holds ``config.yaml`` (resolved, enough alone), ``receipt.json``, ``metrics.csv``, TensorBoard
-    events, ``best.ckpt`` (highest val/top1@1x1, or val/map@1x1), ``last.ckpt`` and ``quarantine.csv``.
+    events, ``best.ckpt`` (highest val/top1@1x1, or val/map@1x1), ``last.ckpt``, the one before it and
+    ``quarantine.csv``.
+
+    In a main thread SIGINT and SIGTERM are answered until it returns: at the end of a step with a checkpoint, at once
+    where no step is under way.
 
     Args:
         recipe: the resolved recipe.
@@ -49,8 +57,14 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
     Raises:
         ConfigError, DataError, WeightsError, EnvironmentFault: before the first step.
         DivergedError: a loss was not finite.
-        Interrupted: Ctrl-C or SIGTERM, after ``last.ckpt`` was written.
+        Interrupted: Ctrl-C or SIGTERM; the message names the newest checkpoint.
     """
+    interruption = Interruption()
+    with interruption.listening():
+        return _fit(recipe, interruption, resume=resume, dry_run=dry_run)
+
+
+def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, dry_run: bool) -> Path:
     compute = choose_compute(recipe.run.device, recipe.run.precision)
     if compute.device.type == "cuda" and recipe.run.devices > torch.cuda.device_count():
         raise EnvironmentFault(f"run.devices is {recipe.run.devices}, but there are {torch.cuda.device_count()} GPUs")
@@ -68,8 +82,11 @@ def fit(recipe: Recipe, *, resume: str | None = None, dry_run: bool = False) -> 
         return folder
     if rank_zero_only.rank == 0:
         _write_inputs(recipe, data, compute, folder)
-    trainer = _make_trainer(recipe, data, module, compute, folder, checkpoint)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    files = CheckpointFiles(folder)
+    interruption.newest = files.newest
+    trainer = _make_trainer(recipe, data, module, compute, files, interruption, checkpoint)
+    with _worker_deaths():
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
 
 
@@ -134,57 +151,67 @@ def _make_trainer(
     data: ClipDataModule,
     module: ClassificationModule,
     compute: Compute,
-    folder: Path,
+    files: CheckpointFiles,
+    interruption: Interruption,
     checkpoint: Path | None,
 ) -> L.Trainer:
     train, run = recipe.train, recipe.run
     _quieten()
-    checkpoints = Checkpoints(folder, every_steps=train.checkpoint_every)
-    meter = Meter(every_steps=train.log_every, total_steps=module.total_steps, clips_per_batch=train.batch_size)
+    meter = Meter(
+        every_steps=train.log_every,
+        total_steps=module.total_steps,
+        epochs=train.epochs,
+        clips_per_batch=train.batch_size,
+    )
+    boundaries = Boundaries(
+        files,
+        interruption,
+        total_steps=module.total_steps,
+        val_every=train.val_every if data.val_manifest else 0,
+        every_steps=train.checkpoint_every,
+        every_seconds=60 * train.checkpoint_minutes,
+    )
+    begun = read_ckpt(checkpoint) if checkpoint else {"global_step": 0, "vidtok": {}}
+    loggers = make_loggers(
+        recipe.logger,
+        files.folder,
+        step=begun["global_step"],
+        owes_validation=begun["vidtok"].get("validation") == "pending",
+    )
     return L.Trainer(
         accelerator="gpu" if compute.device.type == "cuda" else "cpu",
         devices=run.devices,
         num_nodes=run.nodes,
         strategy="ddp" if run.devices * run.nodes > 1 else "auto",
         precision=_PRECISION[compute.precision],
-        max_epochs=train.epochs,
-        max_steps=train.max_steps or -1,
+        max_epochs=-1,  # the boundaries end the training, and validate
+        check_val_every_n_epoch=sys.maxsize,
+        limit_val_batches=1.0 if data.val_manifest else 0,
         accumulate_grad_batches=accumulation(recipe),
         gradient_clip_val=train.clip_grad,
-        check_val_every_n_epoch=train.val_every,
-        limit_val_batches=1.0 if data.val_manifest else 0,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[FailureBudget(data), StopOnDivergence(folder), meter, checkpoints, StopOnSignal(checkpoints)],
-        logger=_make_loggers(recipe, folder, checkpoint),
+        callbacks=[FailureBudget(data), StopOnDivergence(files.folder), meter, boundaries],
+        plugins=[files],
+        logger=loggers,
     )
 
 
-def _make_loggers(recipe: Recipe, folder: Path, checkpoint: Path | None) -> list[Logger]:
-    loggers: list[Logger] = []
-    if recipe.logger.csv:
-        rows = _rows_until(folder / "metrics.csv", read_ckpt(checkpoint)["global_step"]) if checkpoint else []
-        (folder / "metrics.csv").unlink(missing_ok=True)
-        logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
-        for row in rows:
-            logger.log_metrics(row, step=int(row.pop("step")))
-        loggers.append(logger)
-    if recipe.logger.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-    return loggers
-
-
-def _rows_until(file: Path, step: int) -> list[dict[str, float]]:
-    """What was logged up to the checkpoint's step; later rows will be logged again."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
-    return [row for row in rows if row["step"] <= step]
+@contextmanager
+def _worker_deaths() -> Iterator[None]:
+    """A loader worker that the system ended is the machine's fault, and one line. Raises EnvironmentFault."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise EnvironmentFault(
+            f"{first_line(error)}: most often memory has run out; lower data.workers, and continue with --resume"
+        ) from None
 
 
 def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder: Path) -> None:
@@ -243,6 +270,7 @@ def _quieten() -> None:
         r".*does not have many workers.*",
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists.*",
+        r"The ``compute`` method of metric .* was called before the ``update`` method.*",  # a rank that read nothing
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=text)
