@@ -83,6 +83,13 @@ class Training:
     def has_checkpoint(self) -> bool:
         return any(self.output.glob("tiny/*/last.ckpt"))
 
+    def steps_done(self) -> int:
+        """Optimiser steps in the newest checkpoint."""
+        import torch
+
+        files = sorted(self.output.glob("tiny/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
+        return int(torch.load(files[-1], weights_only=True)["global_step"]) if files else 0
+
     def run(self, interrupt: "Interrupt | None" = None) -> Ended:
         """Run to its end, interrupted or not; it goes on where there is something to go on from."""
         resume = ["--resume", "auto"] if self.has_checkpoint() else []
@@ -179,13 +186,14 @@ def kind_of(plan: Plan) -> str:
 
 def interrupt(chain: Training, kind: str, where: str, plan: Plan) -> None:
     """Interrupt once, and check how it ended."""
-    rng, total = plan.rng, EPOCHS * plan.steps_per_epoch
-    if where == "start-up":
+    rng, done, per_epoch = plan.rng, chain.steps_done(), plan.steps_per_epoch
+    ends = [step for step in range(per_epoch, EPOCHS * per_epoch + 1, per_epoch) if step > done]
+    if where == "start-up" or not ends:
         when = Interrupt(kind, "run ", rng.uniform(0, 2))
     elif where == "training":
-        when = Interrupt(kind, f"step {rng.randint(1, total)}/", rng.uniform(0, 0.1))
+        when = Interrupt(kind, f"step {rng.randint(done + 1, ends[-1])}/", rng.uniform(0, 0.1))
     else:
-        when = Interrupt(kind, f"step {plan.steps_per_epoch * rng.randint(1, EPOCHS)}/", rng.uniform(0, 0.4))
+        when = Interrupt(kind, f"step {rng.choice(ends)}/", rng.uniform(0, 0.4))
     ended = chain.run(when)
     if not ended.signalled or ended.stdout.strip():  # it had gone further than that already, or was done
         if ended.code != 0 and not ended.signalled:

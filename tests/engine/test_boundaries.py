@@ -4,9 +4,6 @@ import csv
 import os
 import shutil
 import signal
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +14,17 @@ from tests.engine.motion import make_recipe
 from vidtok.config import Recipe
 from vidtok.engine.checkpoints import BEFORE, BEST, LAST, CheckpointFiles
 from vidtok.engine.fit import fit
+from vidtok.engine.module import ClassificationModule
 from vidtok.errors import ConfigError, EnvironmentFault, Interrupted
 from vidtok.models.checkpoint import read_ckpt
 
 STEPS, EPOCHS = 6, 2
-SETTINGS = ("train.batch_size=4", "train.effective_batch=8", "eval.batch_size=1", "logger.tensorboard=false")
+SETTINGS = ("train.batch_size=4", "train.effective_batch=8", "eval.batch_size=2", "logger.tensorboard=false")
 
 
 def recipe_in(folder: Path, motion_set: Path, *overrides: str) -> Recipe:
-    """6 steps of two batches an epoch, and a validation of 48 batches."""
-    return make_recipe(folder, motion_set, *SETTINGS, f"data.val={motion_set / 'train.csv'}", *overrides)
+    """6 steps of two batches an epoch, and a validation of 3 batches."""
+    return make_recipe(folder, motion_set, *SETTINGS, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +63,16 @@ def assert_same_end(run: Path, reference: Path) -> None:
         ]
 
 
-def signal_when(ready: Callable[[], bool]) -> threading.Thread:
-    def wait() -> None:
-        while not ready():
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGTERM)
+def signal_in(patch: pytest.MonkeyPatch, method: str, *, step: int) -> None:
+    """SIGTERM arrives in the second batch of a validation, or of the step after ``step`` steps."""
+    original = getattr(ClassificationModule, method)
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
+    def signalled(module: ClassificationModule, batch: dict[str, Any], batch_idx: int) -> Any:
+        if module.global_step == step and batch_idx % 2 == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return original(module, batch, batch_idx)
+
+    patch.setattr(ClassificationModule, method, signalled)
 
 
 def only_run(folder: Path) -> Path:
@@ -113,30 +112,29 @@ def goes_on(whole: tuple[Path, Path], tmp_path: Path, motion_set: Path, moment: 
 
 
 def test_sigterm_in_a_validation_stops_at_once_and_it_is_made_first_afterwards(
-    whole: tuple[Path, Path], tmp_path: Path, motion_set: Path
+    whole: tuple[Path, Path], tmp_path: Path, motion_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_in(tmp_path, motion_set, "train.checkpoint_every=500")
-    signal_when(lambda: any(tmp_path.glob(f"runs/tiny/*/{LAST}")))
-    with pytest.raises(
-        Interrupted, match=r"interrupted (during the validation|at step 6); continue .* --resume .*last"
-    ):
-        fit(recipe)
+    with monkeypatch.context() as patch:
+        signal_in(patch, "validation_step", step=6)
+        with pytest.raises(Interrupted, match=r"interrupted during the validation; continue .* --resume .*last\.ckpt"):
+            fit(recipe)
     run = only_run(tmp_path)
-    assert read_ckpt(run / LAST)["vidtok"]["validation"] == "pending"
-    assert not (run / BEST).exists()
+    assert read_ckpt(run / LAST)["vidtok"]["validation"] == "pending" and not (run / BEST).exists()
     assert_same_end(fit(recipe, resume=str(run)), whole[0])
 
 
 def test_sigterm_within_an_accumulated_step_ends_it_logs_it_and_writes_it(
-    whole: tuple[Path, Path], tmp_path: Path, motion_set: Path
+    whole: tuple[Path, Path], tmp_path: Path, motion_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_in(tmp_path, motion_set, "train.checkpoint_every=500")
-    signal_when(lambda: any(tmp_path.glob("runs/tiny/*/metrics.csv")))
-    with pytest.raises(Interrupted, match=r"interrupted at step \d; continue"):
-        fit(recipe)
+    with monkeypatch.context() as patch:
+        signal_in(patch, "training_step", step=2)
+        with pytest.raises(Interrupted, match=r"interrupted at step 3; continue"):
+            fit(recipe)
     run = only_run(tmp_path)
-    step = read_ckpt(run / LAST)["global_step"]
-    assert [int(row["step"]) for row in rows(run)] == list(range(step))
+    assert read_ckpt(run / LAST)["global_step"] == 3
+    assert [row["step"] for row in rows(run)] == ["0", "1", "2"]
     assert_same_end(fit(recipe, resume=str(run)), whole[0])
 
 
@@ -180,8 +178,6 @@ def test_a_disk_that_is_full_is_one_line_that_names_the_newest_checkpoint(
 def test_a_crash_names_the_newest_checkpoint(
     tmp_path: Path, motion_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vidtok.engine.module import ClassificationModule
-
     step = ClassificationModule.training_step
 
     def break_down(module: ClassificationModule, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
@@ -209,7 +205,7 @@ def test_videos_that_cannot_be_read_in_a_validation_do_not_end_the_run(
         lines[number] = f"{path} {lines[number].rsplit(' ', 1)[1]}"
     lines[broken:] = [f"{motion_set / line}" for line in lines[broken:]]
     (tmp_path / "val.csv").write_text("\n".join(lines) + "\n")
-    overrides = (f"data.val={tmp_path / 'val.csv'}", "data.max_failures=1", "train.epochs=1")
+    overrides = (f"data.val={tmp_path / 'val.csv'}", "eval.batch_size=1", "data.max_failures=1", "train.epochs=1")
     last = rows(fit(make_recipe(tmp_path, motion_set, *SETTINGS, *overrides)))[-1]
     assert float(last["val/unreadable"]) == broken
     assert ("val/loss" in last) == (broken == 1)
@@ -231,5 +227,5 @@ def test_the_loss_of_a_step_is_that_of_all_its_clips_however_they_are_batched(tm
 
 
 def test_the_rate_that_is_logged_is_the_one_that_the_step_used(tmp_path: Path, motion_set: Path) -> None:
-    run = fit(recipe_in(tmp_path, motion_set, "train.max_steps=3", "train.warmup_epochs=0.5", "train.lr=3e-3"))
-    assert [float(row["train/lr"]) for row in rows(run)] == pytest.approx([1e-3, 2e-3, 3e-3])
+    run = fit(recipe_in(tmp_path, motion_set, "train.max_steps=4", "train.warmup_epochs=0.5", "train.lr=3e-3"))
+    assert [float(row["train/lr"]) for row in rows(run)] == pytest.approx([1e-3, 2e-3, 3e-3, 3e-3])
