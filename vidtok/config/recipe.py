@@ -37,6 +37,7 @@ class TrainConfig(Section):
     )
     val_every: int = Field(1, ge=1, description="validate every this many epochs")
     checkpoint_every: int = Field(500, ge=1, description="write last.ckpt every this many steps")
+    checkpoint_minutes: float = Field(15.0, gt=0, description="write last.ckpt also when it is this old [minutes]")
     log_every: int = Field(10, ge=1, description="log every this many steps")
 
     @model_validator(mode="after")

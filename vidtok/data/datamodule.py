@@ -15,7 +15,7 @@ from vidtok.data.augment import check_crop
 from vidtok.data.cache import FrameCache, Progress, decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset
 from vidtok.data.decode import DecodeLimits, PacketStore, check_engine, default_store
-from vidtok.data.loader import EpochBatchSampler, ResumableLoader
+from vidtok.data.loader import EpochBatchSampler, ResumableLoader, heed_parent_only
 from vidtok.data.manifest import Manifest, load_split
 from vidtok.data.manifest.repeats import warn_of_shared
 from vidtok.data.quarantine import Quarantine
@@ -145,6 +145,7 @@ class ClipDataModule(LightningDataModule):
             persistent_workers=recipe.data.workers > 0,
             pin_memory=self._pin_memory,
             generator=torch.Generator(),
+            worker_init_fn=heed_parent_only,
         )
 
     def batches_per_epoch(self, world_size: int) -> int:

@@ -1,5 +1,8 @@
 """The order of training clips: the same for any number of workers and devices, and resumable at any batch."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,6 +109,7 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
+            worker_init_fn=heed_parent_only,
             generator=torch.Generator(),  # of its own: starting an epoch must not advance the global one
         )
         self.position = sampler
@@ -134,3 +138,16 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
                 f"{len(self.position)}; give the list and the batch that its run was begun with, or start anew"
             )
         self.position.set_position(state["epoch"], state["batches_done"])
+
+
+def heed_parent_only(worker: int) -> None:
+    """Let the process that trains decide when its workers end: Ctrl-C and a scheduler send signals to all of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_when_parent_says, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_parent_says(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

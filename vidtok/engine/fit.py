@@ -1,35 +1,37 @@
 """``fit``: from a recipe to a trained checkpoint, and back into an interrupted run."""
 
-import csv
 import json
 import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
-from vidtok import __version__
-from vidtok.config import Recipe, format_budget
+from vidtok.config import Recipe
 from vidtok.configio import dump
 from vidtok.data.datamodule import ClipDataModule
+from vidtok.engine.announce import announce
+from vidtok.engine.boundaries import Boundaries
 from vidtok.engine.budgets import check_budgets
-from vidtok.engine.callbacks import Checkpoints, Meter, StopOnSignal
+from vidtok.engine.callbacks import Meter
+from vidtok.engine.checkpoints import CheckpointFiles
 from vidtok.engine.failures import FailureBudget, StopOnDivergence
+from vidtok.engine.interruption import Interruption
 from vidtok.engine.module import ClassificationModule
 from vidtok.engine.predict import Compute, choose_compute
 from vidtok.engine.ranks import Ranks
-from vidtok.engine.receipt import device_name, fingerprint, receipt
+from vidtok.engine.receipt import fingerprint, receipt
+from vidtok.engine.runlog import make_loggers
 from vidtok.engine.runs import (
     CONFIG_FILE,
     RECEIPT_FILE,
     config_changes,
-    effective_batch,
     find_checkpoint,
     finished_steps,
     judge,
@@ -42,11 +44,10 @@ from vidtok.engine.runs import (
     say,
 )
 from vidtok.errors import ConfigError, EnvironmentFault, WeightsError
-from vidtok.models.backbones import TokenCount, VideoModel
+from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
-from vidtok.models.checkpoint import read_ckpt
+from vidtok.models.checkpoint import first_line, read_ckpt
 from vidtok.models.pretrained.start import start_from
-from vidtok.models.profile import count_gmacs, count_params
 from vidtok.outputs import check_writable, write_whole
 from vidtok.wording import counted
 
@@ -57,8 +58,11 @@ def fit(recipe: Recipe, *, resume: str | None = None, resume_anyway: bool = Fals
     """Train a recipe and return its run folder, the same one in every process of the run.
 
     The folder holds ``config.yaml`` (resolved, enough alone), ``receipt.json``, ``metrics.csv``, TensorBoard
-    events, ``best.ckpt`` (highest val/top1@1x1, or val/map@1x1), ``last.ckpt`` and ``quarantine.csv``.
-    A finished run that is resumed is left as it is.
+    events, ``best.ckpt`` (highest val/top1@1x1, or val/map@1x1), ``last.ckpt``, the one before it and
+    ``quarantine.csv``. A finished run that is resumed is left as it is.
+
+    In a main thread SIGINT and SIGTERM are answered until it returns: at the end of a step with a checkpoint, at once
+    where no step is under way.
 
     Args:
         recipe: the resolved recipe.
@@ -69,8 +73,14 @@ def fit(recipe: Recipe, *, resume: str | None = None, resume_anyway: bool = Fals
     Raises:
         ConfigError, DataError, WeightsError, EnvironmentFault: before the first step.
         DivergedError: a loss was not finite.
-        Interrupted: Ctrl-C or SIGTERM, after ``last.ckpt`` was written.
+        Interrupted: Ctrl-C or SIGTERM; the message names the newest checkpoint.
     """
+    interruption = Interruption()
+    with interruption.listening():
+        return _fit(recipe, interruption, resume=resume, resume_anyway=resume_anyway, dry_run=dry_run)
+
+
+def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, resume_anyway: bool, dry_run: bool) -> Path:
     compute, accumulate = _choose_compute(recipe), accumulation(recipe)
     ranks = Ranks(devices=recipe.run.devices, nodes=recipe.run.nodes)
     found = ranks.agree(lambda: _find_start(recipe, resume, anyway=resume_anyway, dry_run=dry_run))
@@ -89,14 +99,16 @@ def fit(recipe: Recipe, *, resume: str | None = None, resume_anyway: bool = Fals
         check_fits(module, checkpoint)
     folder = Path(ranks.agree(lambda: str(_choose_folder(recipe, checkpoint, dry_run=dry_run))) or "")
     if ranks.is_first:
-        _start_block(recipe, data, module, compute, folder)
+        announce(recipe, data, module, compute, folder)
     if dry_run:
         return folder
     if ranks.is_first:
         data.write_to(folder)
         _write_inputs(recipe, data, compute, folder)
-    trainer = _make_trainer(recipe, data, module, compute, folder, checkpoint)
-    with ranks.leading():
+    files = CheckpointFiles(folder)
+    interruption.newest = files.newest
+    trainer = _make_trainer(recipe, data, module, compute, files, interruption, checkpoint)
+    with ranks.leading(), _worker_deaths():
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
 
@@ -225,57 +237,67 @@ def _make_trainer(
     data: ClipDataModule,
     module: ClassificationModule,
     compute: Compute,
-    folder: Path,
+    files: CheckpointFiles,
+    interruption: Interruption,
     checkpoint: Path | None,
 ) -> L.Trainer:
     train, run = recipe.train, recipe.run
     _quieten()
-    checkpoints = Checkpoints(folder, every_steps=train.checkpoint_every)
-    meter = Meter(every_steps=train.log_every, total_steps=module.total_steps, clips_per_batch=train.batch_size)
+    meter = Meter(
+        every_steps=train.log_every,
+        total_steps=module.total_steps,
+        epochs=train.epochs,
+        clips_per_batch=train.batch_size,
+    )
+    boundaries = Boundaries(
+        files,
+        interruption,
+        total_steps=module.total_steps,
+        val_every=train.val_every if data.val_manifest else 0,
+        every_steps=train.checkpoint_every,
+        every_seconds=60 * train.checkpoint_minutes,
+    )
+    begun = read_ckpt(checkpoint) if checkpoint else {"global_step": 0, "vidtok": {}}
+    loggers = make_loggers(
+        recipe.logger,
+        files.folder,
+        step=begun["global_step"],
+        owes_validation=begun["vidtok"].get("validation") == "pending",
+    )
     return L.Trainer(
         accelerator="gpu" if compute.device.type == "cuda" else "cpu",
         devices=run.devices,
         num_nodes=run.nodes,
         strategy="ddp" if run.devices * run.nodes > 1 else "auto",
         precision=_PRECISION[compute.precision],
-        max_epochs=train.epochs,
-        max_steps=train.max_steps or -1,
+        max_epochs=-1,  # the boundaries end the training, and validate
+        check_val_every_n_epoch=sys.maxsize,
+        limit_val_batches=1.0 if data.val_manifest else 0,
         accumulate_grad_batches=accumulation(recipe),
         gradient_clip_val=train.clip_grad,
-        check_val_every_n_epoch=train.val_every,
-        limit_val_batches=1.0 if data.val_manifest else 0,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[FailureBudget(data), StopOnDivergence(folder), meter, checkpoints, StopOnSignal(checkpoints)],
-        logger=_make_loggers(recipe, folder, checkpoint),
+        callbacks=[FailureBudget(data), StopOnDivergence(files.folder), meter, boundaries],
+        plugins=[files],
+        logger=loggers,
     )
 
 
-def _make_loggers(recipe: Recipe, folder: Path, checkpoint: Path | None) -> list[Logger]:
-    loggers: list[Logger] = []
-    if recipe.logger.csv:
-        rows = _rows_until(folder / "metrics.csv", read_ckpt(checkpoint)["global_step"]) if checkpoint else []
-        (folder / "metrics.csv").unlink(missing_ok=True)
-        logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
-        for row in rows:
-            logger.log_metrics(row, step=int(row.pop("step")))
-        loggers.append(logger)
-    if recipe.logger.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-    return loggers
-
-
-def _rows_until(file: Path, step: int) -> list[dict[str, float]]:
-    """What was logged up to the checkpoint's step; later rows will be logged again."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
-    return [row for row in rows if row["step"] <= step]
+@contextmanager
+def _worker_deaths() -> Iterator[None]:
+    """A loader worker that the system ended is the machine's fault, and one line. Raises EnvironmentFault."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise EnvironmentFault(
+            f"{first_line(error)}: most often memory has run out; lower data.workers, and continue with --resume"
+        ) from None
 
 
 def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder: Path) -> None:
@@ -284,39 +306,6 @@ def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder
     facts = receipt(compute=compute, seed=recipe.run.seed, decoder=recipe.data.decoder, started_utc=started)
     write_whole(folder / CONFIG_FILE, dump(recipe))
     write_whole(folder / RECEIPT_FILE, json.dumps(facts | _fingerprints(data), indent=2) + "\n")
-
-
-def _start_block(
-    recipe: Recipe, data: ClipDataModule, module: ClassificationModule, compute: Compute, folder: Path
-) -> None:
-    """What will run, on stderr: model and cost, data, batch, rate, place."""
-    model, train = module.model, recipe.train
-    effective = effective_batch(recipe.model_dump(mode="json"))
-    val = f", {len(data.val_manifest.items)} val" if data.val_manifest else ", no validation list"
-    budgets = ", ".join(map(format_budget, train.budget_set)) or format_budget(model.budget)
-    params, gmacs, counts = count_params(model) / 1e6, count_gmacs(model), model.token_counts
-    tokens = f"{_tokens(counts[0])} .. {_tokens(counts[-1])}"
-    missing, classes = len(data.train_manifest.missing), counted(data.num_classes, "class")
-    print(
-        f"vidtok {__version__}, torch {torch.__version__}, {device_name(compute.device)}, {compute.precision}\n"
-        f"model   {recipe.model.backbone.kind} + {recipe.model.compressor.kind}, {params:.2f} M params, "
-        f"{gmacs:.2f} GMACs per view, budget {budgets}, tokens per layer {tokens}\n"
-        f"data    {len(data.train_manifest.items)} train ({missing} missing){val}, {classes}\n"
-        f"steps   {module.total_steps} of {counted(effective, 'clip')}, {train.optimizer} at lr {train.lr:g}\n"
-        f"run     {folder}",
-        file=sys.stderr,
-    )
-    if data.val_manifest and module.total_steps < train.val_every * module.steps_per_epoch:
-        print(
-            f"warning: the run ends before its first validation, after {counted(train.val_every, 'epoch')} of "
-            f"{counted(module.steps_per_epoch, 'step')}; lower train.val_every",
-            file=sys.stderr,
-        )
-
-
-def _tokens(count: TokenCount) -> str:
-    """``784``; ``128 + 392`` for compressed and lookup tokens."""
-    return str(count) if isinstance(count, int) else " + ".join(map(str, count))
 
 
 def _say_decoded(done: int, total: int) -> None:
@@ -331,6 +320,7 @@ def _quieten() -> None:
         r".*does not have many workers.*",
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*Experiment logs directory .* exists.*",
+        r"The ``compute`` method of metric .* was called before the ``update`` method.*",  # a rank that read nothing
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=text)

@@ -6,7 +6,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
@@ -31,6 +31,11 @@ class ClassificationModule(L.LightningModule):
 
     All randomness of a step (drop path, mixing of clips, the drawn budget) is a function of (seed, step, rank),
     never of what ran before, so that a resumed run repeats an uninterrupted one.
+
+    Attributes:
+        step_lr: learning rate of the last step.
+        validation: results of the last validation by name.
+        owes_validation: an epoch is over and its validation is not made yet.
     """
 
     def __init__(
@@ -50,8 +55,13 @@ class ClassificationModule(L.LightningModule):
         self.budgets = BudgetSchedule(model, config, seed=seed, steps_per_epoch=steps_per_epoch)
         self.is_compiled = False
         self.heads = model.forward_heads
-        self.val_top = MetricCollection(_metrics(model), prefix="val/", postfix="@1x1")
-        self.val_loss, self.val_unreadable = MeanMetric(), SumMetric()
+        # metrics whose first values happen to agree would be taken for one another by compute groups
+        self.val_top = MetricCollection(_metrics(model), prefix="val/", postfix="@1x1", compute_groups=False)
+        self.val_loss, self.val_readable, self.val_unreadable = MeanMetric(), SumMetric(), SumMetric()
+        self.step_lr = 0.0
+        self.validation: dict[str, float] = {}
+        self.owes_validation = False
+        self._step_sums: list[Tensor] = []
         model.set_grad_checkpointing(config.grad_checkpointing)
 
     def compile_heads(self) -> None:
@@ -62,6 +72,8 @@ class ClassificationModule(L.LightningModule):
         self.heads = torch.compile(self.model.forward_heads, fullgraph=True, dynamic=False)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self._step_sums.clear()
         step_seed = np.random.SeedSequence((self.seed, self.global_step, batch_idx, self.global_rank))
         torch.manual_seed(int(step_seed.generate_state(1)[0]))
         budget = self.budgets.at(self.global_step, compiled=self.is_compiled)
@@ -72,7 +84,21 @@ class ClassificationModule(L.LightningModule):
         clips, targets = self._mixed(batch, batch_idx)
         losses = self._losses(clips, targets, smoothing=self.config.smoothing)
         valid = batch["valid"].to(losses.dtype)
+        self._step_sums.append(torch.stack(((losses.detach() * valid).sum(), valid.sum())))  # [2]
         return (losses * valid).sum() / valid.sum().clamp(min=1)
+
+    def step_loss(self) -> float:
+        """Mean loss of the readable clips of the last step, over its batches and all ranks, which all have to ask.
+
+        NaN when it had none.
+        """
+        total = torch.stack(self._step_sums).double().sum(0)  # [2]
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(total)
+        return float(total[0] / total[1])
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.step_lr = optimizer.param_groups[0]["lr"]
 
     def _mixed(self, batch: dict[str, Any], batch_idx: int) -> tuple[Tensor, Tensor]:
         """Normalised clips and what they show: classes int64 [B]; shares of classes float [B, C] after mixing."""
@@ -114,15 +140,19 @@ class ClassificationModule(L.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         logits = self.model.answer(self.heads(self._normalised(batch["views"][:, 0]))).float()
         keep = batch["valid"].bool()
-        self.val_top.update(logits[keep], batch["label"][keep].long())
-        self.val_loss.update(self._loss(logits[keep], batch["label"][keep]))
+        if keep.any():
+            self.val_top.update(logits[keep], batch["label"][keep].long())
+            self.val_loss.update(self._loss(logits[keep], batch["label"][keep]))
+        self.val_readable.update(keep.sum())
         self.val_unreadable.update(sum(map(bool, batch["error"])))
 
     def on_validation_epoch_end(self) -> None:
-        # compute() has joined the ranks already: the mean of equal values changes nothing
-        counts = {"val/loss": self.val_loss.compute(), "val/unreadable": self.val_unreadable.compute()}
-        self.log_dict(self.val_top.compute() | counts, sync_dist=True)
-        for metric in (self.val_top, self.val_loss, self.val_unreadable):
+        """Join the ranks. Where no video could be read there is no accuracy and no loss."""
+        self.validation = {"val/unreadable": float(self.val_unreadable.compute())}
+        if self.val_readable.compute() > 0:
+            results = self.val_top.compute() | {"val/loss": self.val_loss.compute()}
+            self.validation |= {key: float(value) for key, value in results.items()}
+        for metric in (self.val_top, self.val_loss, self.val_readable, self.val_unreadable):
             metric.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -135,9 +165,13 @@ class ClassificationModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         drawn = self.model.budget
         self._use_own_budget()
-        checkpoint["vidtok"] = describe(self.model)
+        validation = "pending" if self.owes_validation else "done"
+        checkpoint["vidtok"] = describe(self.model) | {"validation": validation}
         if drawn is not None:
             self.model.set_budget(drawn)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.owes_validation = checkpoint["vidtok"].get("validation") == "pending"
 
 
 class MeanAveragePrecision(Metric):
