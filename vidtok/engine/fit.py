@@ -1,7 +1,6 @@
 """``fit``: from a recipe to a trained checkpoint, and back into an interrupted run."""
 
 import csv
-import json
 import logging
 import os
 import sys
@@ -29,6 +28,7 @@ from vidtok.models.build import build_model
 from vidtok.models.checkpoint import read_ckpt
 from vidtok.models.pretrained.start import start_from
 from vidtok.models.profile import count_gmacs, count_params
+from vidtok.text import to_json
 
 CONFIG_FILE = "config.yaml"
 RUN_FOLDER = "VIDTOK_RUN_FOLDER"
@@ -195,7 +195,7 @@ def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder
     facts = receipt(
         compute=compute, seed=recipe.run.seed, data=data.train_manifest, val=val, decoder=recipe.data.decoder
     )
-    (folder / "receipt.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (folder / "receipt.json").write_text(to_json(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _start_block(

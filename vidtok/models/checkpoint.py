@@ -30,6 +30,7 @@ from vidtok.errors import ConfigError, WeightsError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.build import build_model
 from vidtok.models.card import model_card
+from vidtok.text import to_json
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ def save_pretrained(model: VideoModel, folder: str | Path) -> Path:
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     names = dict(enumerate(model.class_names or ()))
     config = {"library_name": "vidtok", "vidtok": describe(model), "id2label": names}
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(to_json(config, indent=2) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(model), encoding="utf-8")
     return folder
 
