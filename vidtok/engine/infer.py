@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from vidtok.config import Budget, parse_budget
+from vidtok.data.addresses import check_file_name
 from vidtok.data.dataset import VideoViews, load_views
 from vidtok.data.manifest import VIDEO_SUFFIXES
 from vidtok.engine.predict import (
+    NOT_FINITE,
     Compute,
     at_budget,
     choose_compute,
@@ -93,7 +95,10 @@ def _matches(pattern: str) -> list[str]:
 def infer_videos(
     model: VideoModel, paths: Iterable[str], options: InferOptions, *, compute: Compute
 ) -> Iterator[Result]:
-    """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``."""
+    """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``.
+
+    Scores that are not finite are a failure too, of their window alone.
+    """
     for path in paths:
         try:
             yield from _infer_video(model, path, options, compute)
@@ -102,7 +107,8 @@ def infer_videos(
 
 
 def _infer_video(model: VideoModel, path: str, options: InferOptions, compute: Compute) -> Iterator[Result]:
-    """Label a video whole, or window by window. Raises DecodeError."""
+    """Label a video whole, or window by window. Raises DataError."""
+    check_file_name(path)
     views_of = {"num_clips": options.clips, "num_crops": options.crops, "decoder": options.decoder}
     if options.window is None:
         views = load_views(path, model.preprocessing, **views_of)
@@ -122,17 +128,17 @@ def _label(
 ) -> Result:
     protocol = model.eval_protocol
     probs = predict_views(model, views.views, compute=compute, average=protocol.average, batch_size=protocol.batch_size)
-    info = views.info
+    info, is_finite = views.info, bool(probs.isfinite().all())
     return {
         "path": path,
         "start_s": round(span[0], 3),
         "end_s": round(span[1], 3),
-        "top": top_classes(probs, class_labels(model), topk=options.topk),
+        "top": top_classes(probs, class_labels(model), topk=options.topk) if is_finite else [],
         "frames": views.indices.tolist(),
         "decoder": views.decoder,
         "num_frames": info.num_frames,
         "fps": round(info.fps, 3),
-        "error": None,
+        "error": None if is_finite else f"{path}: {NOT_FINITE}",
     }
 
 
