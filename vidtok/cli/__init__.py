@@ -1,14 +1,18 @@
 """The ``vidtok`` command. Importing it imports no torch: each verb does its heavy imports when it runs."""
 
+import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 import vidtok
 from vidtok.cli import bench, config, convert, data, doctor, evaluate, infer, models, train
-from vidtok.errors import VidtokError
+from vidtok.cli.streams import mend_streams, whole_output
+from vidtok.errors import ConfigError, VidtokError
+from vidtok.text import printable
 
 Verb = Callable[..., None] | typer.Typer
 
@@ -32,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+    rich_markup_mode="rich" if sys.stdout is not None and sys.stdout.isatty() else None,
 )
 for name, verb in VERBS:
     if isinstance(verb, typer.Typer):
@@ -58,10 +62,23 @@ def options(
 
 def main() -> None:
     """Run the command line. A user's mistake becomes one line on stderr and its exit code; the rest a traceback."""
+    mend_streams()
     try:
-        app()
+        with whole_output():
+            _refuse_names_with_dashes(sys.argv[1:])
+            app()
     except VidtokError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _refuse_names_with_dashes(arguments: Sequence[str]) -> None:
+    """Say what to do with ``-3B32lodo2M.mp4``, which would be read as options. Raises ConfigError."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        is_name = re.fullmatch(r"-[^-].*\.(?!ya?ml$)[A-Za-z]\w{1,4}", argument) or os.path.isfile(argument)
+        if argument.startswith("-") and is_name:
+            raise ConfigError(f"'{argument}' begins with '-': write ./{argument}, or -- before the names of files")
