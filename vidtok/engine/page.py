@@ -113,7 +113,8 @@ def _heading(result: Evaluation, found: Row) -> str:
         f"{videos['scored']} of {videos['listed']} videos scored, {videos['failed']} failed, "
         f"{videos['missing']} missing"
     )
-    views = f"{result.protocol.clips} clips x {result.protocol.crops} crops, {result.protocol.average} averaged"
+    clips, crops = result.protocol.clips, result.protocol.crops
+    views = f"{clips} clip{'s'[: clips > 1]} x {crops} crop{'s'[: crops > 1]}, {result.protocol.average} averaged"
     seen = f"{clip.frames} frames of {clip.size} pixels, {clip.sampling} sampling"
     cards = [
         _card(f"{label} @ {found['protocol']}", found[key], found["top1_se"] if key == "top1" else None)

@@ -202,7 +202,7 @@ def looks_sheet(looks: Sequence[Look], title: str) -> "Figure":
     page.axis("off")
     info = looks[0].info
     facts = f"{info.num_frames} frames, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}; {title}"
-    _text(page, _MARGIN, 34, Path(info.path).name, size=20, weight="bold", va="center")
+    _text(page, _MARGIN, 34, shorten(Path(info.path).name, 60), size=20, weight="bold", va="center")
     _text(page, _MARGIN, 60, facts, size=13, color=FAINT, va="center")
     y = 2.8 * _MARGIN
     for look, tall in zip(looks, heights, strict=True):
