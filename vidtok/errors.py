@@ -7,9 +7,14 @@ programmer can cause is an ``assert`` and keeps its traceback.
 import difflib
 from collections.abc import Sequence
 
+_LONGEST, _MOST = 200, 10_000
+"""Characters of a name, and number of names, that are compared."""
+
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """End of a sentence that proposes the nearest known name; empty when none is near."""
+    """End of a sentence that proposes the nearest known name; empty when none is near, or looking would take long."""
+    if len(name) > _LONGEST or len(known) > _MOST:
+        return ""
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
 

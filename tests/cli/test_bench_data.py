@@ -17,7 +17,7 @@ def test_the_table_and_the_document_tell_the_same(
     assert exit_code(tmp_path, monkeypatch, "bench", "data", ".", *options, "--gpu-clips-per-s", "50") == 0
     printed = capsys.readouterr().out
     figures = json.loads((tmp_path / "out" / "bench.json").read_text())
-    assert figures["schema"] == "vidtok.bench.data/1"
+    assert figures["schema"] == "vidtok.bench.data/2"
     assert figures["recommendation"] in printed
     assert f"feed {figures['gpus_fed']:.2f} GPUs of 50 clips/s" in printed
     for row in figures["groups"][0]["rows"]:

@@ -304,6 +304,29 @@ def test_doctor_knows_a_package_that_another_distribution_brings(tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     assert doctor._package("forked") == doctor.Check("forked", True, "3.4")
     assert doctor._package("mute") == doctor.Check("mute", False, "does not import: ImportError")
+    (tmp_path / "needy.py").write_text("import absent_part")
+    assert "No module named 'absent_part'" in doctor._package("needy").detail  # it is installed
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')", "not installed"),
+        ("raise OSError('libtorch.so: cannot open')", "does not import: libtorch.so: cannot open"),
+        ("half = installed", "does not import: name 'installed' is not defined"),
+        ("def (", "does not import: invalid syntax"),
+    ],
+)
+def test_doctor_survives_a_torch_that_is_broken_or_absent(tmp_path, content, cause):
+    (tmp_path / "torch.py").write_text(content)
+    (tmp_path / "torchcodec.py").write_text("raise RuntimeError('Could not load libtorchcodec')")
+    done = vidtok(tmp_path, "doctor", "--json", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.startswith("error: not working: torch") and done.stderr.count("\n") == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["torch"]["detail"].startswith(cause) and "download.pytorch.org" in checks["torch"]["detail"]
+    assert checks["cpu"]["detail"] == "not checked: torch does not work"
+    assert "libnvrtc; the CPU build: pip install torchcodec --index-url" in checks["torchcodec"]["detail"]
 
 
 def test_data_synthetic_writes_a_set_and_refuses_to_mix_two(run, tmp_path, capsys):

@@ -38,7 +38,7 @@ def test_a_folder_with_a_broken_video_gives_all_results_and_exit_0(folder: Path)
     assert a["num_frames"] == 20 and b["num_frames"] == 28 and len(a["top"]) == 2
     assert len(a["frames"]) == 2 and a["top"][0]["label"] in NAMES
     assert broken["error"].startswith("videos/broken.mp4: ") and broken["top"] == []
-    assert done.stderr == "1 of the videos could not be read; their results hold the cause\n"
+    assert done.stderr == "1 of the videos could not be labelled; their results hold the cause\n"
 
 
 def test_one_video_as_a_table_with_its_pictures(folder: Path) -> None:
@@ -59,6 +59,17 @@ def test_paths_from_standard_input_stream_as_json_lines(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(result["start_s"], result["end_s"]) for result in results] == [(0.0, 2.0), (1.5, 3.5)]
+
+
+def test_pictures_of_a_windowed_run_name_the_window_of_the_first_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    for place, name in (("visualize", "save_contact_sheet"), ("token_picture", "write_tokens")):
+        monkeypatch.setattr(f"vidtok.engine.{place}.{name}", lambda *_, place, **__: told.append(place))
+    pictures = ("--contact-sheet", "w.png", "--tokens", "w.mp4", "--checkpoint", "checkpoint")
+    assert exit_code(folder, monkeypatch, "infer", "videos/b.mp4", "--window", "1s", *pictures) == 0
+    assert told == ["window 1 of 4, 0.0-1.0 s"] * 2
 
 
 def test_a_dense_checkpoint_takes_a_compressor_at_the_budget_asked_for(
@@ -84,7 +95,7 @@ def test_when_no_video_can_be_read_the_exit_code_is_3_and_one_line_says_so(
     code = exit_code(folder, monkeypatch, "infer", "videos/broken.mp4", "absent.mp4", "--checkpoint", "checkpoint")
     assert code == 3
     line = capsys.readouterr().err
-    assert line.startswith("error: none of 2 videos could be read; the first: videos/broken.mp4: ")
+    assert line.startswith("error: none of 2 videos could be labelled; the first: videos/broken.mp4: ")
     assert line.count("\n") == 1
 
 
@@ -114,6 +125,11 @@ def test_wrong_usage_of_the_real_command_exits_with_2_before_the_checkpoint_is_r
     [
         (["videos/a.mp4", "--format", "xml"], "table, json, jsonl, csv, vtt"),
         (["videos/a.mp4", "--views", "3"], "4x3"),
+        (["videos/a.mp4", "--views", "1000000x3"], "clips are 1 to 100"),
+        (["videos/a.mp4", "--window", "0.0000001ms"], "at least 1ms"),
+        (["videos/a.mp4", "--window", "9" * 400], "at least 1ms"),
+        (["videos/a.mp4", "--window", "1s", "--stride", "\u0663s"], "at least 1ms"),
+        (["videos/a.mp4", "--precision", "fp8"], "auto, fp32, bf16, fp16"),
         (["videos/a.mp4", "--window", "soon"], "2s, 500ms"),
         (["videos/a.mp4", "--stride", "1s"], "--window"),
         (["videos/a.mp4", "--budget", "many"], "5x5"),

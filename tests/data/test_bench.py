@@ -13,7 +13,7 @@ from vidtok.data.bench import SCHEMA, BenchOptions, Report, bench_data, document
 from vidtok.data.bench.clips import write_clip
 from vidtok.data.bench.readers import AUTO, LIMIT, YUV, decode_only, sample_of
 from vidtok.data.bench.report import Group, Row
-from vidtok.data.bench.timing import Timing, time_in_turn
+from vidtok.data.bench.timing import Timing, spread, time_in_turn
 from vidtok.data.decode import decode_frames
 from vidtok.errors import DataError
 
@@ -45,7 +45,17 @@ def test_files_that_must_be_decoded_from_their_start_are_not_compared(videos: Pa
 def test_a_ratio_is_the_median_over_rounds_so_that_a_slow_round_does_not_count() -> None:
     assert Timing((1.0, 10.0, 3.0)).times_as_long_as(Timing((2.0, 20.0, 1.0))) == 0.5
     assert Timing((1.0, 3.0, 2.0)).median == 2.0
-    assert Timing((1.0, 3.0, 2.0)).spread == 1.0
+
+
+def test_spread_means_the_same_in_every_document() -> None:
+    rounds = (1.0, 2.0, 3.0, 4.0, 100.0)  # quartiles 1.5 and 52; one slow round is not the spread
+    assert Timing(rounds).spread == spread(rounds) == pytest.approx((52 - 1.5) / 2 / 3)
+    assert spread((1.0,)) == 0
+
+
+def test_a_clock_that_stands_still_gives_finite_rates() -> None:
+    timing = time_in_turn({"nothing": lambda: None}, rounds=1)["nothing"]
+    assert timing.median > 0 and np.isfinite(timing.times_as_long_as(timing))
 
 
 def test_tasks_take_turns_after_a_warm_up() -> None:

@@ -108,6 +108,36 @@ def test_a_budget_that_the_model_does_not_take_stops_before_decoding(manifest: M
         run(manifest, budgets=[(9, 9)], on_video=lambda done, total: pytest.fail("decoded"))
 
 
+def test_scores_that_are_not_finite_fail_by_name_and_never_count_as_right(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = named_model()
+    plain, calls = model.answer, []
+
+    def first_answer_infinite(heads: torch.Tensor) -> torch.Tensor:
+        calls.append(heads)
+        return plain(heads) + (torch.tensor([0.0, torch.inf, 0.0]) if len(calls) == 1 else 0)
+
+    monkeypatch.setattr(model, "answer", first_answer_infinite)
+    protocol = Protocol(clips=1, crops=1)
+    result = evaluate(model, manifest, compute=CPU, protocol=protocol, budgets=[(1, 1), (3, 3)], workers=0)
+    assert result.scored.tolist() == [False, True, True, True, False] and result.num_failed == 2
+    assert result.errors[0].startswith(manifest.items[0].path) and "scores are not finite" in result.errors[0]
+    assert np.isnan(result.scores[:, 0]).all() and result.decoders == {"pyav": 3}
+
+
+def test_a_model_with_a_bias_that_is_nan_scores_nothing(manifest: Manifest) -> None:
+    model = named_model()
+    torch.nn.init.constant_(model.head.bias, torch.nan)
+    with pytest.raises(DataError, match=r"none of 6 videos could be scored; the first: .*scores are not finite"):
+        evaluate(model, manifest, compute=CPU, protocol=PROTOCOL, workers=0)
+
+
+def test_more_clips_than_memory_holds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="eval.clips is 1000000; it must be 1 to 100"):
+        Protocol(clips=1_000_000)
+
+
 def test_a_list_without_a_readable_video_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("not a video")
     (tmp_path / "list.csv").write_text("bad.mp4 0\n")

@@ -150,3 +150,35 @@ def test_difficult_real_files_give_a_result_with_the_frame_count_of_ffmpeg(
     counted = {file: str(result["num_frames"]) for file, result in results.items() if file not in failed}
     assert len(counted) == len(paths) - 3
     assert counted == {file: expected[file] for file in counted}
+
+
+@pytest.mark.parametrize("odd", ["a\0b.mp4", "rtsp://127.0.0.1:8554/cam", "camera:0", "/dev/video0", "0"])
+def test_what_is_no_file_name_is_one_failed_result_and_the_batch_goes_on(
+    odd: str, model: VideoModel, video: str
+) -> None:
+    failed, good = infer_videos(model, [odd, video], InferOptions(clips=1), compute=CPU)
+    assert failed["path"] == odd and failed["error"].startswith(f"{odd}: ") and failed["top"] == []
+    assert ("NUL" if "\0" in odd else "record pieces") in failed["error"]
+    assert good["error"] is None
+
+
+def test_a_file_may_be_called_like_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_counter(tmp_path / "0.mp4").rename("0")
+    (result,) = vidtok.predict("0", model=named_model())
+    assert result["error"] is None
+
+
+def test_scores_that_are_not_finite_are_a_failure_of_their_window(video: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = named_model()
+    plain, calls = model.answer, []
+
+    def second_answer_nan(heads: torch.Tensor) -> torch.Tensor:
+        calls.append(heads)
+        return plain(heads) * (torch.nan if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(model, "answer", second_answer_nan)
+    options = InferOptions(clips=1, window=Window(seconds=1, stride_seconds=1))
+    first, second, *_ = infer_videos(model, [video], options, compute=CPU)
+    assert first["error"] is None and len(first["top"]) == 3
+    assert second["top"] == [] and "scores are not finite" in second["error"] and second["start_s"] == 1.0

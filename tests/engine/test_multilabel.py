@@ -155,6 +155,6 @@ def test_the_command_reads_several_labels_because_the_checkpoint_says_so(
     options = ("--checkpoint", "checkpoint", "--data", "test.jsonl", "--views", "1x1", "--out", "out")
     done = vidtok(tmp_path, "eval", *options)
     assert done.returncode == 0, done.stderr
-    assert "test/map@1x1" in done.stdout and "3 of 5 videos scored, 1 unreadable" in done.stdout
+    assert "test/map@1x1" in done.stdout and "3 of 5 videos scored, 1 failed" in done.stdout
     assert exit_code(tmp_path, monkeypatch, "eval", *options, "--min-top1", "0.5") == 2
     assert "--min-top1 needs a checkpoint with one label per clip" in capsys.readouterr().err

@@ -39,6 +39,16 @@ def test_logits_and_probabilities_are_averaged_as_written() -> None:
     torch.testing.assert_close(average_views(logits, "probs")[1], 0.25 + torch.tensor(4.0).sigmoid() / 2)
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_one_logit_that_is_not_finite_leaves_no_score(bad: float, multi_label: bool) -> None:
+    logits = torch.zeros(2, 3, 4)
+    logits[1, 2, 0] = bad  # one view of the second video
+    for average in ("logits", "probs"):
+        scores = average_views(logits, average, multi_label=multi_label)
+        assert scores[0].isfinite().all() and scores[1].isnan().all()
+
+
 def test_the_batch_size_does_not_change_logits() -> None:
     model, views = named_model(), random_views()
     one_by_one = view_logits(model, views, compute=CPU, batch_size=1)
@@ -87,7 +97,7 @@ def test_a_budget_that_the_model_does_not_take_is_refused() -> None:
 def test_views_are_clips_times_one_or_three_crops() -> None:
     assert parse_views("4x3") == (4, 3)
     assert parse_views(" 10X1 ") == (10, 1)
-    for text in ("4", "0x1", "4x2", "4x3x1", "axb"):
+    for text in ("4", "0x1", "4x2", "4x3x1", "axb", "1000000x3", "9" * 400 + "x3", "\u0663x1", "101x1"):
         with pytest.raises(ConfigError, match="4x3"):
             parse_views(text)
 
@@ -95,8 +105,16 @@ def test_views_are_clips_times_one_or_three_crops() -> None:
 def test_the_cpu_runs_in_float32_unless_asked_otherwise() -> None:
     assert choose_compute("cpu") == CPU
     assert choose_compute("cpu", "bf16").precision == "bf16"
-    with pytest.raises(ConfigError, match="tpu"):
-        choose_compute("tpu")
+    for device in ("tpu", "cuda:" + "9" * 400):
+        with pytest.raises(ConfigError, match="is unknown"):
+            choose_compute(device)
+    with pytest.raises(ConfigError, match="precision 'fp8' is unknown; choose one of auto, fp32, bf16, fp16"):
+        choose_compute("cpu", "fp8")
+
+
+def test_fp16_on_the_cpu_is_refused_and_not_quietly_something_else() -> None:
+    with pytest.raises(ConfigError, match="'fp16' needs a GPU; on the CPU choose fp32, or bf16"):
+        choose_compute("cpu", "fp16")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

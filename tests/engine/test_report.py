@@ -93,7 +93,7 @@ def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http" not in page and "<link" not in page
     assert page.count("data:image/png;base64,") >= 3  # confusion, classes, budgets; strips of mistakes
-    assert "4 of 6 videos scored, 1 unreadable, 1 missing" in page
+    assert "4 of 6 videos scored, 1 failed, 1 missing" in page
     assert "broken.mp4" in page
 
 

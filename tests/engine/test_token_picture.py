@@ -1,3 +1,4 @@
+import av
 import numpy as np
 import pytest
 import torch
@@ -69,5 +70,10 @@ def test_pictures_are_written(motion_set, tmp_path, kind: str, suffix: str):
     )
     write_tokens(model, video, tmp_path / f"out{suffix}")
     assert (tmp_path / f"out{suffix}").stat().st_size > 500
+    if suffix == ".mp4":
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert len(frames) == 2 and frames[0].shape[:2] == (448 + 44, 2 * 448)
+        assert frames[0][:44].max() > 200  # the titles
     with pytest.raises(ConfigError, match="must end with .png or .mp4"):
         write_tokens(model, video, tmp_path / "out.gif")

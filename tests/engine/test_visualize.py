@@ -1,11 +1,9 @@
 """Pictures and the labelled video."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,11 +20,6 @@ from vidtok.errors import ConfigError, EnvironmentFault
 def result_of(path: Path, **fields: Any) -> dict[str, Any]:
     top = [{"label": "a $label_1", "score": 0.75}, {"label": "b", "score": 0.25}]
     return {"path": str(path), "start_s": 0.0, "end_s": 9.0, "top": top, "error": None} | fields
-
-
-def pixels_of(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def test_the_contact_sheet_shows_the_frames_that_were_sampled(tmp_path: Path) -> None:
@@ -46,6 +39,17 @@ def test_the_contact_sheet_shows_the_frames_that_were_sampled(tmp_path: Path) ->
         assert picture.size == pytest.approx(figure.get_size_inches() * 144, abs=1)
 
 
+def test_the_sheet_of_a_window_says_which_of_how_many_and_the_size_that_the_model_sees(tmp_path: Path) -> None:
+    video = write_counter(tmp_path / "v.mp4", frames=20)
+    views = load_views(str(video), ClipConfig(frames=4, size=64), num_clips=1, num_crops=1, window_seconds=(1.0, 2.0))
+    result = result_of(video, start_s=1.0, end_s=2.0)
+    figure = visualize.contact_sheet(views, result, place="window 2 of 3, 1.0-2.0 s", seen=32)
+    texts = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "; window 2 of 3, 1.0-2.0 s; the model sees 1 clip of 4 frames at 32x32" in texts
+    whole = visualize.contact_sheet(views, result)
+    assert len(figure.axes[0].lines) == len(whole.axes[0].lines) + 1  # the window on the timeline
+
+
 def test_pictures_are_png_and_a_wrong_name_is_refused(tmp_path: Path) -> None:
     figure = visualize.new_figure(1, 1)
     with pytest.raises(ConfigError, match=r"must end with \.png"):
@@ -53,35 +57,6 @@ def test_pictures_are_png_and_a_wrong_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EnvironmentFault, match="cannot write"):
         visualize.save(figure, tmp_path / "file" / "a.png")
-
-
-@pytest.mark.parametrize("num_classes", [2, 12, 30, 400])
-def test_a_confusion_matrix_of_any_size_can_be_drawn(num_classes: int) -> None:
-    confusion = np.random.default_rng(0).integers(0, 9, (num_classes, num_classes))
-    confusion[0] = 0  # a class without videos
-    labels = [f"class {index}" for index in range(num_classes)]
-    figure = visualize.confusion_picture(confusion, labels)
-    numbers = [text.get_text() for text in figure.axes[0].texts]
-    assert numbers == ([str(count) for count in confusion.ravel() if count] if num_classes <= 20 else [])
-    assert pixels_of(visualize.to_png(figure, dpi=40)).std() > 0
-
-
-def test_class_bars_leave_out_classes_without_videos_and_keep_the_worst() -> None:
-    accuracy = np.array([0.5, np.nan, 1.0, 0.0])
-    figure = visualize.class_bars(accuracy, ["a", "b", "c", "d"], most=2)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "d"]
-    visualize.to_png(figure, dpi=40)
-
-
-def test_the_budget_chart_goes_from_cheap_to_dear() -> None:
-    rows = [
-        {"budget": "5x5", "gmacs_per_view": 9.0, "top1": 0.8, "top1_se": 0.01},
-        {"budget": "3x3", "gmacs_per_view": 4.0, "top1": 0.7, "top1_se": 0.01},
-    ]
-    figure = visualize.budget_chart(rows)
-    line = figure.axes[0].lines[0]
-    assert line.get_xdata().tolist() == [4.0, 9.0] and line.get_ydata().tolist() == [70.0, 80.0]
-    visualize.to_png(figure, dpi=40)
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (48, 64)])

@@ -1,16 +1,19 @@
 """The ``vidtok`` command. Importing it imports no torch: each verb does its heavy imports when it runs."""
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 import vidtok
 from vidtok.cli import bench, config, convert, data, doctor, evaluate, infer, models, train
-from vidtok.errors import EnvironmentFault, VidtokError
+from vidtok.cli.streams import let_go_of_stdout, mend_streams, whole_output
+from vidtok.errors import ConfigError, EnvironmentFault, VidtokError
 from vidtok.outputs import refusal
+from vidtok.text import printable
 
 Verb = Callable[..., None] | typer.Typer
 
@@ -34,7 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+    rich_markup_mode="rich" if sys.stdout is not None and sys.stdout.isatty() else None,
 )
 for name, verb in VERBS:
     if isinstance(verb, typer.Typer):
@@ -79,27 +82,29 @@ def main() -> None:
     So does a disk that is full or a file that may not be used.
     """
     share_the_cores()
+    mend_streams()
     try:
-        try:
+        with whole_output():
+            _refuse_names_with_dashes(sys.argv[1:])
             app()
-        finally:
-            sys.stdout.flush()  # not behind the last line, where nobody reports it
     except VidtokError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if (line := refusal(error)) is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
-        _give_up_stdout()
+        print(f"error: {printable(line)}", file=sys.stderr)
+        let_go_of_stdout()
         sys.exit(EnvironmentFault.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _give_up_stdout() -> None:
-    """Leave nothing for the interpreter to write at its end, where it would change the exit code."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _refuse_names_with_dashes(arguments: Sequence[str]) -> None:
+    """Say what to do with ``-3B32lodo2M.mp4``, which would be read as options. Raises ConfigError."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        is_name = re.fullmatch(r"-[^-].*\.(?!ya?ml$)[A-Za-z]\w{1,4}", argument) or os.path.isfile(argument)
+        if argument.startswith("-") and is_name:
+            raise ConfigError(f"'{argument}' begins with '-': write ./{argument}, or -- before the names of files")

@@ -1,18 +1,19 @@
 """``vidtok eval``: multi-view test of a checkpoint, with a report."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidtok.cli.output import load_model, note, progress
+from vidtok.cli.output import finite, load_model, note, progress
+from vidtok.cli.streams import terminable
 from vidtok.outputs import check_writable
-from vidtok.wording import counted
+from vidtok.text import counted, printable, to_json
 
 if TYPE_CHECKING:
     from vidtok.config import Recipe
     from vidtok.data.quarantine import Quarantine
+    from vidtok.engine.predict import Compute
     from vidtok.models.backbones import VideoModel
 
 Text = str | None
@@ -36,11 +37,15 @@ def evaluate(
         Text, typer.Option(help="token budgets, such as 2x2,4x4; default: the recipe's, else the checkpoint's own")
     ] = None,
     min_top1: Annotated[
-        float | None, typer.Option("--min-top1", min=0, max=1, help="exit with 7 when top-1 is below this share")
+        float | None,
+        typer.Option("--min-top1", min=0, max=1, callback=finite, help="exit with 7 when top-1 is below this share"),
     ] = None,
     out: Annotated[Text, typer.Option(help="folder for the results; default: eval in the run folder, or here")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="videos decoded ahead")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, max=256, help="videos decoded ahead")] = None,
     device: Annotated[Text, typer.Option(help="auto, cpu or cuda")] = None,
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16; auto as in infer, whatever the run was trained in")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="print metrics.json instead of a table")] = False,
 ) -> None:
     """Test a checkpoint on labelled videos. Writes metrics, predictions, tables and report.html."""
@@ -63,10 +68,12 @@ def evaluate(
     recipe = _with_flags(
         recipe, data=data, root=root, classes=classes, views=chosen_views, budgets=chosen_budgets, workers=workers
     )
-    found, quarantine = _run(model, recipe, source=source, device=device, out=folder)
-    print(json.dumps(found, indent=2) if as_json else _summary(found, folder))
+    compute = _compute(recipe, device, precision)
+    with terminable():
+        found, quarantine = _run(model, recipe, source=source, compute=compute, out=folder)
+    print(to_json(found, indent=2) if as_json else _summary(found, folder))
     quarantine.check()
-    if min_top1 is not None and found["top1"] < min_top1:
+    if min_top1 is not None and not found["top1"] >= min_top1:
         raise CheckFailed(f"top-1 at {found['protocol']} is {found['top1']:.4f}, below --min-top1 {min_top1:g}")
 
 
@@ -122,20 +129,29 @@ def _with_flags(
     )
 
 
+def _compute(recipe: "Recipe", device: Text, precision: str) -> "Compute":
+    """Where and in which precision to score: the same rule as that of ``infer``. Raises ConfigError."""
+    from vidtok.engine.predict import choose_compute
+
+    compute = choose_compute(device or recipe.run.device, precision)
+    if recipe.run.precision not in ("auto", compute.precision):
+        trained = recipe.run.precision
+        note(f"warning: run.precision={trained} is for training; scores are in {compute.precision}, see --precision")
+    return compute
+
+
 def _run(
-    model: "VideoModel", recipe: "Recipe", *, source: str, device: Text, out: str
+    model: "VideoModel", recipe: "Recipe", *, source: str, compute: "Compute", out: str
 ) -> tuple[dict[str, Any], "Quarantine"]:
-    """Evaluate and write the files. Returns (metrics, unreadable videos)."""
+    """Evaluate and write the files. Returns (metrics, videos that failed)."""
     from vidtok.data.decode import DecodeLimits
     from vidtok.data.manifest import load_split
     from vidtok.engine.evaluate import Protocol, evaluate, find_pairs, quarantine_failures
-    from vidtok.engine.predict import choose_compute
     from vidtok.engine.report import write_report
 
     names = model.class_names
     data = recipe.data.model_copy(update={"multi_label": model.multi_label})
     manifest = load_split(data, "test", class_names=names, num_classes=None if names else model.num_classes)
-    compute = choose_compute(device or recipe.run.device, recipe.run.precision)
     protocol = Protocol(**recipe.eval.model_dump(exclude={"budgets"}))
     with progress("videos") as show:
         result = evaluate(
@@ -154,7 +170,7 @@ def _run(
             on_video=show,
         )
     for error in filter(None, result.errors):
-        note(f"unreadable: {error}")
+        note(f"failed: {error}")
     found = write_report(result, out)
     return found, quarantine_failures(result, out, max_failures=recipe.data.max_failures)
 
@@ -163,28 +179,38 @@ def _summary(found: dict[str, Any], folder: str) -> str:
     """The table for people; shares as per cent with one standard error."""
     videos, protocol = found["videos"], found["protocol"]
     counts = (
-        f"{videos['scored']} of {counted(videos['listed'], 'video')} scored, {videos['failed']} unreadable, "
+        f"{videos['scored']} of {counted(videos['listed'], 'video')} scored, {videos['failed']} failed, "
         f"{videos['missing']} missing; {found['average']} of {protocol} views averaged"
     )
+    lines = [counts, *_table(found, protocol)]
     if "map" in found:
-        head = f"{'budget':>10}  {f'test/map@{protocol}':>16}  {'GMACs/view':>10}"
-        rows = [f"{row['budget']:>10}  {100 * row['map']:>14.1f} %  {row['gmacs_per_view']:>10.4g}"
-                for row in found["budgets"]]  # fmt: skip
-        return "\n".join([counts, head, *rows, f"results: {folder}"])
-    has_pairs, has_top5 = "pair_top1" in found, found["classes"] > 5
-    lines = [
-        counts,
-        f"{'budget':>10}  {f'test/top1@{protocol}':>16}"
-        + (f"  {f'test/top5@{protocol}':>14}" if has_top5 else "")
-        + (f"  {'within pairs':>12}" if has_pairs else "")
-        + f"  {'GMACs/view':>10}",
-    ]
-    for row in found["budgets"]:
-        top1 = f"{100 * row['top1']:.1f} +- {100 * row['top1_se']:.1f} %"
-        lines.append(
-            f"{row['budget']:>10}  {top1:>16}"
-            + (f"  {100 * row['top5']:>12.1f} %" if has_top5 else "")
-            + (f"  {100 * row['pair_top1']:>10.1f} %" if has_pairs else "")
-            + f"  {row['gmacs_per_view']:>10.4g}"
-        )
+        return "\n".join([*lines, f"results: {folder}"])
+    largest = found["majority"]
+    lines.append(
+        f"always answering '{printable(largest['class'])}', the largest class, has top-1 {100 * largest['share']:.1f} %"
+    )
+    lines += [f"note: {printable(line)}" for line in found["findings"]]
     return "\n".join([*lines, f"report: {Path(folder) / 'report.html'}"])
+
+
+def _table(found: dict[str, Any], protocol: str) -> list[str]:
+    """A line of titles and one for each budget."""
+    titles = {
+        "map": f"test/map@{protocol}",
+        "top1": f"test/top1@{protocol}",
+        "mean_class_top1": "mean class",
+        "top5": f"test/top5@{protocol}",
+        "pair_top1": "within pairs",
+    }
+    wanted = [key for key in titles if key in found and not (key == "top5" and found["classes"] <= 5)]
+
+    def cell(row: dict[str, Any], key: str) -> str:
+        error = f" +- {100 * row['top1_se']:.1f}" if key == "top1" else ""
+        return f"{100 * row[key]:.1f}{error} %"
+
+    head = [f"{'budget':>10}", *(f"{titles[key]:>16}" for key in wanted), f"{'GMACs/view':>10}"]
+    rows = [
+        [f"{row['budget']:>10}", *(f"{cell(row, key):>16}" for key in wanted), f"{row['gmacs_per_view']:>10.4g}"]
+        for row in found["budgets"]
+    ]
+    return ["  ".join(line) for line in (head, *rows)]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidtok.cli.output import find_writer, load_model, note
+from vidtok.cli.streams import terminable
 from vidtok.errors import ConfigError, DataError
 from vidtok.outputs import check_writable_file
-from vidtok.wording import counted
+from vidtok.text import brief, counted
 
 if TYPE_CHECKING:
     from vidtok.data.manifest import Item
@@ -22,6 +23,8 @@ Text = str | None
 Result = dict[str, Any]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0}
+_SHORTEST, _LONGEST = 0.001, 1e6
+"""Lengths of windows [seconds]."""
 _ENDINGS = {"--contact-sheet": (".png",), "--tokens": (".png", ".mp4"), "--overlay": (".mp4", ".mkv")}
 
 
@@ -51,15 +54,17 @@ def infer(
     overlay: Annotated[Text, typer.Option(help="write the video with the labels drawn on it (.mp4)")] = None,
     decoder: Annotated[str, typer.Option(help="auto, pyav, pyav-isolated, decord or torchcodec")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16; auto as in eval")] = "auto",
 ) -> None:
     """Label videos. Results go to stdout; a video that cannot be read is a result with an error.
 
-    Exits with 3 when no video could be read.
+    Exits with 3 when no video could be labelled. Interrupted, the document on stdout is closed and whole.
     """
     write = find_writer(form)
     span = _parse_window(window, stride)
     _check_endings({"--contact-sheet": contact_sheet, "--tokens": tokens, "--overlay": overlay})
     from vidtok.config import DataConfig, from_tree, parse_budget
+    from vidtok.data.addresses import check_file_name
     from vidtok.engine.infer import InferOptions, default_checkpoint, expand_inputs, infer_videos
     from vidtok.engine.predict import at_budget, choose_compute, parse_views
 
@@ -67,7 +72,9 @@ def infer(
     from_tree(DataConfig, {"decoder": decoder})
     if views:
         parse_views(views)
-    compute = choose_compute(device)
+    compute = choose_compute(device, precision)
+    for text in inputs:
+        check_file_name(text)
     paths = expand_inputs(inputs)
     one_video = bool(contact_sheet or tokens or overlay)
     if "-" not in inputs or one_video:
@@ -75,7 +82,7 @@ def infer(
     model = load_model(checkpoint or default_checkpoint(), compressor, chosen_budget).to(compute.device)
     options = InferOptions.for_model(model, views=views, topk=topk, decoder=decoder, window=span)
     tally = _Tally()
-    with at_budget(model, chosen_budget):
+    with at_budget(model, chosen_budget), terminable():
         write(tally.watch(infer_videos(model, paths, options, compute=compute)), sys.stdout)
         tally.finish()
         if contact_sheet or tokens:
@@ -100,10 +107,11 @@ def _parse_window(window: Text, stride: Text) -> "Window | None":
 
 def _parse_seconds(option: str, text: str) -> float:
     """``2s``, ``500ms``, ``1.5`` or ``1min`` in seconds. Raises ConfigError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|)", text.strip().lower())
-    if match is None or float(match[1]) == 0:
-        raise ConfigError(f"{option} '{text}' is not a length of time like 2s, 500ms or 1.5")
-    return float(match[1]) * _UNITS[match[2]]
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|)", text.strip().lower())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise ConfigError(f"{option} '{brief(text)}' is not a length of time like 2s, 500ms or 1.5; at least 1ms")
+    return seconds
 
 
 def _check_endings(outputs: dict[str, Text]) -> None:
@@ -126,7 +134,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.results: list[Result] = []
-        self.read, self.errors = 0, 0
+        self.labelled, self.errors = 0, 0
         self.first_error = ""
 
     def watch(self, results: Iterator[Result]) -> Iterator[Result]:
@@ -135,20 +143,22 @@ class _Tally:
                 self.first_error = self.first_error or result["error"]
                 self.errors += 1
             else:
-                self.read += 1
+                self.labelled += 1
             if not self.results or self.results[0]["path"] == result["path"]:
                 self.results.append(result)
             yield result
 
     def finish(self) -> None:
         """Say how many failed. Raises DataError when all did, or when there was nothing."""
-        if not self.read and not self.errors:
+        if not self.labelled and not self.errors:
             raise DataError("no videos were given on standard input; write one path a line")
-        if not self.read:
-            several = f"none of {counted(self.errors, 'video')} could be read; the first: " if self.errors > 1 else ""
+        if not self.labelled:
+            several = (
+                f"none of {counted(self.errors, 'video')} could be labelled; the first: " if self.errors > 1 else ""
+            )
             raise DataError(several + self.first_error)
         if self.errors:
-            note(f"{self.errors} of the videos could not be read; their results hold the cause")
+            note(f"{self.errors} of the videos could not be labelled; their results hold the cause")
 
 
 def _draw(
@@ -160,22 +170,33 @@ def _draw(
     contact_sheet: Text,
     tokens: Text,
 ) -> None:
-    """The first window's frames again, which are the same because test views are not random."""
+    """The frames of the first answer again, which are the same because test views are not random.
+
+    They are read twice: as the model sees them, and in more pixels for the eye.
+    """
     from vidtok.data.dataset import load_views
-    from vidtok.engine.token_picture import write_tokens
+    from vidtok.engine.token_picture import SHARP, write_tokens
     from vidtok.engine.visualize import save_contact_sheet
 
-    result = results[0]
-    video = load_views(
-        result["path"],
-        model.preprocessing,
-        num_clips=options.clips,
-        num_crops=options.crops,
-        decoder=options.decoder,
-        segment=item.segment,
-        window_seconds=(result["start_s"], result["end_s"]) if options.window else None,
+    number = next(number for number, result in enumerate(results) if not result["error"])
+    result, clip = results[number], model.preprocessing
+    span = (result["start_s"], result["end_s"]) if options.window else None
+    place = f"window {number + 1} of {len(results)}, {span[0]:.1f}-{span[1]:.1f} s" if span else ""
+    factor = -(-SHARP // clip.size)
+    eye = clip.model_copy(update={"size": clip.size * factor, "short_side": clip.test_short_side * factor})
+    video, sharp = (
+        load_views(
+            result["path"],
+            seen,
+            num_clips=options.clips,
+            num_crops=options.crops,
+            decoder=options.decoder,
+            segment=item.segment,
+            window_seconds=span,
+        )
+        for seen in (clip, eye)
     )
     if contact_sheet:
-        save_contact_sheet(video, result, contact_sheet, num_crops=options.crops)
+        save_contact_sheet(sharp, result, contact_sheet, num_crops=options.crops, place=place, seen=clip.size)
     if tokens:
-        write_tokens(model, video, tokens, num_crops=options.crops)
+        write_tokens(model, video, tokens, num_crops=options.crops, place=place, sharp=sharp)

@@ -1,12 +1,12 @@
 """``vidtok models``: names, parameters and cost of what can be built, and which compressor works where."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from vidtok.config import format_budget
 from vidtok.errors import ConfigError
+from vidtok.text import to_json
 
 
 def models(
@@ -25,7 +25,7 @@ def models(
     if not rows and not support:
         raise ConfigError(f"no model matches '{pattern}' with compressor '{compressor}'; `vidtok models` lists all")
     if as_json:
-        print(json.dumps({"schema": "vidtok.models/1", "models": rows, "support": support_rows()}, indent=2))
+        print(to_json({"schema": "vidtok.models/1", "models": rows, "support": support_rows()}, indent=2))
         return
     print(f"{'model':24}{'compressor':12}{'budget':>8}{'clip':>10}{'params M':>10}{'GMACs/view':>12}")
     for row in rows:

@@ -1,14 +1,16 @@
 """How results are written to stdout and progress to stderr. Nothing is coloured; bars only on a terminal."""
 
 import csv
-import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
+
 from vidtok.errors import ConfigError
-from vidtok.wording import counted
+from vidtok.text import counted, printable, to_json
 
 if TYPE_CHECKING:
     from vidtok.config import Budget
@@ -24,40 +26,46 @@ def write_table(results: Iterable[Result], out: TextIO) -> None:
     """For people: each video or window with its best classes."""
     for result in results:
         if result["error"]:
-            out.write(f"{result['error']}\n")
+            out.write(f"{printable(result['error'])}\n")
             continue
-        out.write(f"{result['path']}  {span_text(result)}\n")
+        out.write(f"{printable(result['path'])}  {span_text(result)}\n")
         for row in result["top"]:
             bar = "#" * round(row["score"] * _BAR_WIDTH)
-            out.write(f"  {100 * row['score']:5.1f} %  {bar:<{_BAR_WIDTH}}  {row['label']}\n")
+            out.write(f"  {100 * row['score']:5.1f} %  {bar:<{_BAR_WIDTH}}  {printable(row['label'])}\n")
         out.flush()
 
 
 def write_json(results: Iterable[Result], out: TextIO) -> None:
-    """One document, written as results arrive."""
-    out.write('{"schema": "vidtok.infer/1", "results": [')
-    for number, result in enumerate(results):
-        out.write(f"{',' if number else ''}\n  {json.dumps(result, ensure_ascii=False)}")
-    out.write("\n]}\n")
+    """One document, written as results arrive, and closed even when the work is interrupted."""
+    end = ""
+    try:
+        end = "\n]}\n"  # an interruption comes after a call: nothing is closed that is not open
+        out.write('{"schema": "vidtok.infer/1", "results": [')
+        for number, result in enumerate(results):
+            out.write(f"{',' if number else ''}\n  {to_json(result)}")
+            out.flush()
+    finally:
+        out.write(end)
 
 
 def write_jsonl(results: Iterable[Result], out: TextIO) -> None:
     """One line per result, readable while the command runs."""
     for result in results:
-        out.write(json.dumps({"schema": "vidtok.infer/1", **result}, ensure_ascii=False) + "\n")
+        out.write(to_json({"schema": "vidtok.infer/1", **result}) + "\n")
         out.flush()
 
 
 def write_csv(results: Iterable[Result], out: TextIO) -> None:
-    """One row per class of each result; a failure is one row with the error."""
+    """One row, and one line, per class of each result; a failure is one row with the error."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("path", "start_s", "end_s", "rank", "label", "score", "num_frames", "decoder", "error"))
     for result in results:
-        span = result["path"], result["start_s"], result["end_s"]
+        span = printable(result["path"]), result["start_s"], result["end_s"]
         if result["error"]:
-            writer.writerow((*span, "", "", "", "", "", result["error"]))
+            writer.writerow((*span, "", "", "", "", "", printable(result["error"])))
         for rank, row in enumerate(result["top"], 1):
-            writer.writerow((*span, rank, row["label"], row["score"], result["num_frames"], result["decoder"], ""))
+            label, facts = printable(row["label"]), (result["num_frames"], result["decoder"])
+            writer.writerow((*span, rank, label, row["score"], *facts, ""))
         out.flush()
 
 
@@ -67,19 +75,19 @@ def write_vtt(results: Iterable[Result], out: TextIO) -> None:
     path = None
     for result in results:
         if result["error"]:
-            out.write(f"\nNOTE {result['error']}\n")
+            out.write(f"\nNOTE {_cue_text(result['error'])}\n")
             continue
         if result["path"] != path:
             path = result["path"]
-            out.write(f"\nNOTE {path}\n")
+            out.write(f"\nNOTE {_cue_text(path)}\n")
         lines = "\n".join(f"{_cue_text(row['label'])} {100 * row['score']:.0f} %" for row in result["top"])
         out.write(f"\n{_clock(result['start_s'])} --> {_clock(result['end_s'])}\n{lines}\n")
         out.flush()
 
 
-def _cue_text(label: str) -> str:
-    """A label in which nothing is WebVTT markup."""
-    return label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _cue_text(text: str) -> str:
+    """One line in which nothing is WebVTT markup."""
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _clock(seconds: float) -> str:
@@ -112,7 +120,14 @@ def find_writer(name: str) -> Writer:
 
 def note(text: str) -> None:
     """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of options that take a number: ``nan`` and ``inf`` pass every range. Raises a usage error."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 @contextmanager
@@ -145,5 +160,6 @@ def load_model(source: str, compressor: str | None, budget: "Budget | None" = No
     from vidtok.models.warmstart import compress_model
 
     model, report = compress_model(model, compressor, budget=budget)
-    note(report.table())
+    for line in report.table().split("\n"):
+        note(line)
     return model

@@ -21,7 +21,7 @@ from vidtok.data.manifest.repeats import warn_of_shared
 from vidtok.data.quarantine import Quarantine
 from vidtok.data.swaps import resolve_swaps
 from vidtok.errors import ConfigError, DataError
-from vidtok.wording import counted
+from vidtok.text import counted
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from vidtok.data.manifest import Listing
 from vidtok.data.manifest.entries import entries_of, segment_columns, written_path
 from vidtok.data.sweep import Ledger, Limits, Outcome, Record, sweep
 from vidtok.errors import ConfigError
+from vidtok.text import to_json
 
 SCHEMA = "vidtok.index/1"
 FACTS = ("bytes", "duration_s", "fps", "frames", "width", "height", "codec", "key_frames", "fingerprint")
@@ -141,7 +142,7 @@ def _write(out: Path, rows: Sequence[Record]) -> None:
     part = out.with_name(f"{out.name}.part")
     with part.open("w", newline="", encoding="utf-8") as stream:
         if out.suffix == ".jsonl":
-            stream.writelines(json.dumps(row | _json_label(row["label"]), ensure_ascii=False) + "\n" for row in rows)
+            stream.writelines(to_json(row | _json_label(row["label"])) + "\n" for row in rows)
         else:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
             writer.writeheader()

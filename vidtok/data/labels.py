@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import difflib
 import json
 import re
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import Any
 
 from vidtok.config import spelling
 from vidtok.data.segment import Segment
-from vidtok.errors import DataError
+from vidtok.errors import DataError, did_you_mean
 
 _LISTS = files("vidtok.data") / "label_lists"
 
@@ -75,20 +74,6 @@ def parse_json(text: str, where: str) -> Any:
         raise DataError(f"{where} is not a list: its JSON is nested too deeply") from None
     except ValueError:  # Python reads no whole number of more than 4,300 digits
         raise DataError(f"{where} is not a list: it holds a number of thousands of digits") from None
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """End of a sentence that proposes the nearest known name; empty when none is near, or looking would take long."""
-    if len(name) > _LONGEST_SHOWN or len(known) > 10_000:
-        return ""
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean '{match[0]}'?)" if match else ""
-
-
-def shown(text: str) -> str:
-    """A text of somebody's list as messages show it: on one line, its end left out where it is long."""
-    line = text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
-    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}... ({len(line)} characters)"
 
 
 # ------------------------------------------------------------------------------------- class names

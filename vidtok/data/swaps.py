@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from vidtok.config import AugmentConfig, Swap
 from vidtok.data.augment import Augmentation
-from vidtok.data.labels import did_you_mean
-from vidtok.errors import ConfigError
+from vidtok.errors import ConfigError, did_you_mean
 
 LEFT_RIGHT = "left_right"
 _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)

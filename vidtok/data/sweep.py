@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vidtok.errors import DataError, EnvironmentFault
+from vidtok.text import to_json
 
 Record = dict[str, Any]
 """What is known of a file after the work: plain values that JSON can hold."""
@@ -83,7 +84,7 @@ class Ledger:
         """Keep a record. ``stamp`` is :func:`file_stamp` of the file before the work."""
         place = os.path.abspath(path)
         self._entries[place] = stamp, record
-        line = json.dumps({"task": self._task, "path": place, "stamp": stamp, "record": record})
+        line = to_json({"task": self._task, "path": place, "stamp": stamp, "record": record})
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write("\n" * self._is_torn + line + "\n")

@@ -5,7 +5,6 @@ Layout of the folder: ``train.csv``, ``val.csv``, ``test.csv`` (lines ``videos/v
 What the clips show is in vidtok/data/motion.py.
 """
 
-import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ import numpy as np
 
 from vidtok.data.motion import CLASS_NAMES, CLASS_PAIRS, DIFFICULTIES, MotionOptions, render_clip
 from vidtok.errors import ConfigError
+from vidtok.text import to_json
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 SCHEMA = "vidtok.motion_set/1"
@@ -82,7 +82,7 @@ def write_motion_set(
     _require("processes", processes, at_least=1)
     options = _options(difficulty)
     made_by = {"schema": SCHEMA, "clips": clips, "seed": seed, "size": size, "frames": frames, "fps": fps}
-    receipt = json.dumps(made_by | {"options": asdict(options)}, indent=2) + "\n"
+    receipt = to_json(made_by | {"options": asdict(options)}, indent=2) + "\n"
     if _is_there(out, receipt):
         return out
     jobs = {

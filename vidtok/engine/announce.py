@@ -14,7 +14,7 @@ from vidtok.engine.receipt import device_name
 from vidtok.engine.runs import effective_batch
 from vidtok.models.backbones import TokenCount
 from vidtok.models.profile import count_gmacs, count_params
-from vidtok.wording import counted
+from vidtok.text import counted
 
 
 def announce(

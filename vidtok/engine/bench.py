@@ -25,6 +25,7 @@ from vidtok.config import (
     parse_budget,
 )
 from vidtok.configio import parse_yaml
+from vidtok.data.bench.timing import SHORTEST, spread
 from vidtok.engine.predict import Compute
 from vidtok.engine.receipt import device_name
 from vidtok.errors import ConfigError
@@ -142,7 +143,7 @@ def bench_models(
             threads=used,
             clock=clock,
             clips_per_s=round(batch / statistics.median(seconds), 4),
-            spread=round(_spread(seconds), 4),
+            spread=round(spread(seconds), 4),
             peak_mem_mb=peak,
             speedup_vs_dense=round(statistics.median(map(float.__truediv__, times[0], seconds)), 4),
             flops_ratio=round(costs[0] / cost, 4),
@@ -212,7 +213,7 @@ def _once(model: VideoModel, views: torch.Tensor, compute: Compute, clock: str) 
         model(views)
     if on_gpu:
         torch.cuda.synchronize()
-    seconds = now() - start
+    seconds = max(now() - start, SHORTEST)
     return seconds, (torch.cuda.max_memory_allocated() - before) / 2**20 if on_gpu else None
 
 
@@ -225,10 +226,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _spread(seconds: Sequence[float]) -> float:
-    if len(seconds) < 2:
-        return 0.0
-    low, middle, high = statistics.quantiles(seconds, n=4)
-    return (high - low) / 2 / middle

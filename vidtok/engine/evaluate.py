@@ -16,13 +16,20 @@ import numpy as np
 from vidtok.config import Budget, ClipConfig
 from vidtok.data.dataset import ViewDataset
 from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits
-from vidtok.data.labels import did_you_mean
 from vidtok.data.manifest import Manifest
 from vidtok.data.quarantine import Quarantine
 from vidtok.engine.metrics import Pair
-from vidtok.engine.predict import Average, Compute, at_budget, class_labels, predict_views
+from vidtok.engine.predict import (
+    MAX_CLIPS,
+    NOT_FINITE,
+    Average,
+    Compute,
+    at_budget,
+    class_labels,
+    predict_views,
+)
 from vidtok.engine.receipt import receipt
-from vidtok.errors import DataError
+from vidtok.errors import ConfigError, DataError, did_you_mean
 from vidtok.models.backbones import VideoModel
 from vidtok.models.profile import count_gmacs
 
@@ -34,12 +41,16 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How a video is looked at and how its views are combined."""
+    """How a video is looked at and how its views are combined. Raises ConfigError."""
 
     clips: int = 4
     crops: int = 3
     average: Average = "logits"
     batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.clips <= MAX_CLIPS:
+            raise ConfigError(f"eval.clips is {self.clips}; it must be 1 to {MAX_CLIPS}")
 
     def __str__(self) -> str:
         return f"{self.clips}x{self.crops}"
@@ -47,7 +58,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured. Scores of videos that could not be read are NaN."""
+    """What was measured. Scores of videos that failed are NaN."""
 
     manifest: Manifest
     clip: ClipConfig
@@ -59,7 +70,7 @@ class Evaluation:
     labels: np.ndarray
     """int64 [N], -1 where the class is not known; of a multi-label model 0 and 1 [N, C], or a row of -1."""
     errors: tuple[str, ...]
-    """[N] why a video could not be read; empty where it was."""
+    """[N] why a video has no scores: unreadable, or they are not finite; empty where it has."""
     spans: np.ndarray
     """float64 [N, 2]: start and end of the part of each video that was looked at [seconds]; NaN where unreadable."""
     decoders: dict[str, int]
@@ -77,7 +88,7 @@ class Evaluation:
 
     @property
     def scored(self) -> np.ndarray:
-        """bool [N]: videos that were read and have a label."""
+        """bool [N]: videos that have scores and a label."""
         has_label = (self.labels >= 0).reshape(len(self.labels), -1).all(1)
         return np.array([not error for error in self.errors], dtype=bool) & has_label
 
@@ -122,7 +133,7 @@ def evaluate(
 
     Raises:
         ConfigError: a budget that the model does not take.
-        DataError: class names disagree; no video could be read.
+        DataError: class names disagree; no video could be scored.
     """
     names = match_classes(model, manifest)
     paired = _pair_indices(pairs, names)
@@ -180,6 +191,9 @@ def _score(
         for k, budget in enumerate(budgets if sample["valid"] else ()):
             with at_budget(model, budget):
                 scores[k, sample["index"]] = predict_views(model, views, compute=compute, **averaging)
+        if sample["valid"] and not np.isfinite(scores[:, sample["index"]]).all():  # at one budget: a failure at all
+            scores[:, sample["index"]] = np.nan
+            sample |= {"valid": False, "error": f"{sample['path']}: {NOT_FINITE}"}
         samples.append(sample)
         if on_video is not None:
             on_video(len(samples), len(dataset))
@@ -193,7 +207,7 @@ def _cost(model: VideoModel, budget: Budget | None) -> dict[str, Any]:
 
 
 def quarantine_failures(result: Evaluation, folder: str | Path, *, max_failures: float) -> Quarantine:
-    """Write the videos that could not be read, with causes, to ``quarantine.csv`` in a folder.
+    """Write the videos that failed, with causes, to ``quarantine.csv`` in a folder.
 
     Call ``check`` of what is returned once the results are written: it raises DataError when there are too many.
 

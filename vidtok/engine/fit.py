@@ -1,6 +1,5 @@
 """``fit``: from a recipe to a trained checkpoint, and back into an interrupted run."""
 
-import json
 import logging
 import sys
 import warnings
@@ -49,7 +48,7 @@ from vidtok.models.build import build_model
 from vidtok.models.checkpoint import first_line, read_ckpt
 from vidtok.models.pretrained.start import start_from
 from vidtok.outputs import check_writable, write_whole
-from vidtok.wording import counted
+from vidtok.text import counted, to_json
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -305,7 +304,7 @@ def _write_inputs(recipe: Recipe, data: ClipDataModule, compute: Compute, folder
     started = (read_receipt(folder) or {}).get("started_utc") or now_utc()
     facts = receipt(compute=compute, seed=recipe.run.seed, decoder=recipe.data.decoder, started_utc=started)
     write_whole(folder / CONFIG_FILE, dump(recipe))
-    write_whole(folder / RECEIPT_FILE, json.dumps(facts | _fingerprints(data), indent=2) + "\n")
+    write_whole(folder / RECEIPT_FILE, to_json(facts | _fingerprints(data), indent=2) + "\n")
 
 
 def _say_decoded(done: int, total: int) -> None:

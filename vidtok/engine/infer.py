@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from vidtok.config import Budget, parse_budget
+from vidtok.data.addresses import check_file_name
 from vidtok.data.dataset import VideoViews, load_views
 from vidtok.data.inputs import expand_inputs
 from vidtok.data.manifest import Item
 from vidtok.engine.predict import (
+    NOT_FINITE,
     Compute,
     at_budget,
     choose_compute,
@@ -21,7 +23,7 @@ from vidtok.engine.predict import (
     top_classes,
 )
 from vidtok.engine.windows import Span, Window, window_views
-from vidtok.errors import DataError, DecodeError
+from vidtok.errors import DataError
 from vidtok.models.backbones import VideoModel
 from vidtok.models.checkpoint import load
 
@@ -56,7 +58,10 @@ def default_checkpoint() -> str:
 def infer_videos(
     model: VideoModel, videos: Iterable[Item | str], options: InferOptions, *, compute: Compute
 ) -> Iterator[Result]:
-    """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``."""
+    """One result per video, or per window of it, as soon as it is known. A failure is a result with ``error``.
+
+    Scores that are not finite are a failure too, of their window alone.
+    """
     for video in videos:
         item = Item(video, None) if isinstance(video, str) else video
         try:
@@ -66,9 +71,8 @@ def infer_videos(
 
 
 def _infer_video(model: VideoModel, item: Item, options: InferOptions, compute: Compute) -> Iterator[Result]:
-    """Label a video, or the part of it that is meant, whole or window by window. Raises DecodeError."""
-    if "\0" in item.path:
-        raise DecodeError(f"{item.path!a}: holds a NUL byte, which no file name does; give paths as text, one a line")
+    """Label a video, or the part of it that is meant, whole or window by window. Raises DataError."""
+    check_file_name(item.path)
     views_of = {"num_clips": options.clips, "num_crops": options.crops, "decoder": options.decoder}
     views_of["segment"] = item.segment
     if options.window is None:
@@ -89,17 +93,17 @@ def _label(
 ) -> Result:
     protocol = model.eval_protocol
     probs = predict_views(model, views.views, compute=compute, average=protocol.average, batch_size=protocol.batch_size)
-    info = views.info
+    info, is_finite = views.info, bool(probs.isfinite().all())
     return {
         "path": path,
         "start_s": round(span[0], 3),
         "end_s": round(span[1], 3),
-        "top": top_classes(probs, class_labels(model), topk=options.topk),
+        "top": top_classes(probs, class_labels(model), topk=options.topk) if is_finite else [],
         "frames": views.indices.tolist(),
         "decoder": views.decoder,
         "num_frames": info.num_frames,
         "fps": round(info.fps, 3),
-        "error": None,
+        "error": None if is_finite else f"{path}: {NOT_FINITE}",
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from vidtok.data.decode import FrameListChanged, Reader, open_video
 from vidtok.errors import ConfigError
 from vidtok.outputs import writing
+from vidtok.text import printable
 
 _SHORT_SIDE = 480
 _CHUNK = 96
@@ -89,7 +90,7 @@ def _label_strip(answer: dict[str, Any], height: int, width: int) -> np.ndarray:
 
     size = max(width // 30, 11)
     num_lines = min(max(int((0.5 * height / size - 0.7) / 1.5), 1), _LINES)
-    lines = [f"{100 * row['score']:.0f} %  {row['label']}" for row in answer["top"][:num_lines]]
+    lines = [f"{100 * row['score']:.0f} %  {printable(row['label'])}" for row in answer["top"][:num_lines]]
     picture = Image.new("L", (width, round(size * (1.5 * len(lines) + 0.7))))
     font = ImageFont.load_default(size)
     for number, line in enumerate(lines):

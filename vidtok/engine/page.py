@@ -2,9 +2,8 @@
 
 import base64
 import io
-import json
 from collections.abc import Callable, Sequence
-from html import escape
+from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,17 @@ import numpy as np
 from vidtok.config import ClipConfig
 from vidtok.data.dataset import load_views
 from vidtok.data.manifest import Item
+from vidtok.engine.charts import MATRIX_CLASSES, MOST_PAIRS, budget_chart, class_bars, confusion_picture
 from vidtok.engine.evaluate import Evaluation
-from vidtok.engine.visualize import budget_chart, class_bars, confusion_picture, to_png
+from vidtok.engine.metrics import confused_pairs
+from vidtok.engine.visualize import shorten, to_png
 from vidtok.errors import DataError
-from vidtok.wording import counted
+from vidtok.text import counted, printable, to_json
 
 Row = dict[str, Any]
 
 _STRIP_FRAMES = 6
-_CARDS = (("top1", "top-1"), ("top5", "top-5"), ("pair_top1", "within pairs"))
+_CARDS = (("top1", "top-1"), ("mean_class_top1", "mean class"), ("top5", "top-5"), ("pair_top1", "within pairs"))
 _STYLE = """
 :root { --ink: #1a1c23; --faint: #6b7280; --rule: #e5e7ec; --accent: #2457d6; }
 * { box-sizing: border-box; }
@@ -43,6 +44,7 @@ th { text-align: left; font-weight: 600; color: var(--faint); font-size: 13px; }
 th, td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--rule); vertical-align: middle; }
 tr:last-child td { border-bottom: 0; }
 td.n, th.n { text-align: right; } .file { word-break: break-all; } .score { white-space: nowrap; }
+ul { margin: 0; padding-left: 20px; }
 img { max-width: 100%; display: block; } table + img { margin-top: 20px; } img.strip { height: 64px; max-width: none; }
 pre { margin: 0; font-size: 12.5px; white-space: pre-wrap; word-break: break-word; }
 """
@@ -60,16 +62,17 @@ def report_page(
         worst: predictions that are wrong, most confident first.
     """
     accuracy = np.array([np.nan if row["top1"] is None else row["top1"] for row in classes])
-    pictures = _section(
-        "Confusion", _picture(confusion_picture(confusion, result.class_names), "confusion matrix")
-    ) + _section("Top-1 by class", _picture(class_bars(accuracy, result.class_names), "top-1 of each class"))
+    pictures = _section("Confusion", _confusion(confusion, result.class_names)) + _section(
+        "Top-1 by class", _picture(class_bars(accuracy, result.class_names), "top-1 of each class")
+    )
     body = [
         _heading(result, found),
+        _section("What was not learnt", _sentences(found["findings"])) if found["findings"] else "",
         _section("Token budgets", _budgets(found)),
         f'<div class="two">{pictures}</div>',
         _section("Most confident mistakes", _mistakes(worst, result)) if worst else "",
-        _section("Videos that could not be read", _failures(result)) if result.num_failed else "",
-        _section("Receipt", f"<pre>{escape(json.dumps(found['receipt'], indent=2))}</pre>"),
+        _section("Videos without scores", _failures(result)) if result.num_failed else "",
+        _section("Receipt", f"<pre>{escape_html(to_json(found['receipt'], indent=2))}</pre>"),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -80,6 +83,27 @@ def report_page(
     )
 
 
+def escape(text: str) -> str:
+    """One line of text as HTML."""
+    return escape_html(printable(text))
+
+
+def _sentences(lines: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _confusion(confusion: np.ndarray, names: Sequence[str]) -> str:
+    """The matrix, or the most frequent mistakes where a matrix would show nothing."""
+    if len(names) <= MATRIX_CLASSES:
+        return _picture(confusion_picture(confusion, names), "confusion matrix")
+    counts = confusion.sum(1)
+    rows = [
+        [escape(names[truth]), escape(names[answer]), str(times), _percent(times / counts[truth])]
+        for truth, answer, times in confused_pairs(confusion, MOST_PAIRS)
+    ]
+    return _table(["truth", "answer", "times", "of its videos"], rows, numbers_from=2)
+
+
 def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
@@ -87,16 +111,18 @@ def _section(title: str, content: str) -> str:
 def _heading(result: Evaluation, found: Row) -> str:
     videos, clip = found["videos"], result.clip
     counts = (
-        f"{videos['scored']} of {counted(videos['listed'], 'video')} scored, {videos['failed']} unreadable, "
+        f"{videos['scored']} of {counted(videos['listed'], 'video')} scored, {videos['failed']} failed, "
         f"{videos['missing']} missing"
     )
-    views = f"{result.protocol.clips} clips x {result.protocol.crops} crops, {result.protocol.average} averaged"
+    clips, crops = counted(result.protocol.clips, "clip"), counted(result.protocol.crops, "crop")
+    views = f"{clips} x {crops}, {result.protocol.average} averaged"
     seen = f"{counted(clip.frames, 'frame')} of {clip.size} pixels, {clip.sampling} sampling"
     cards = [
         _card(f"{label} @ {found['protocol']}", found[key], found["top1_se"] if key == "top1" else None)
         for key, label in _CARDS
         if key in found and not (key == "top5" and len(result.class_names) <= 5)
     ]
+    cards.append(_card(f"always '{escape(shorten(found['majority']['class'], 22))}'", found["majority"]["share"], None))
     return (
         f'<h1>Evaluation</h1><div class="faint">{escape(result.manifest.source)}<br>{counts}<br>'
         f'{views}; {seen}; token budget {found["budget"]}</div><div class="cards">{"".join(cards)}</div>'
@@ -117,6 +143,7 @@ def _budgets(found: Row) -> str:
     columns: dict[str, Callable[[Row], str]] = {
         "budget": lambda row: escape(row["budget"]),
         "top-1": lambda row: f"{_percent(row['top1'])} &plusmn; {_percent(row['top1_se'])}",
+        "mean class": lambda row: _percent(row["mean_class_top1"]),
         "top-5": lambda row: _percent(row["top5"]),
         "within pairs": lambda row: _percent(row.get("pair_top1")),
         "GMACs per view": lambda row: f"{row['gmacs_per_view']:.4g}",

@@ -16,9 +16,14 @@ from vidtok.config import Budget
 from vidtok.data.transforms import normalise
 from vidtok.errors import ConfigError, EnvironmentFault
 from vidtok.models.backbones import VideoModel
+from vidtok.text import brief
 
 Average = Literal["logits", "probs"]
 Precision = Literal["fp32", "bf16", "fp16"]
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+MAX_CLIPS = 100
+NOT_FINITE = "scores are not finite: the weights, or a number made from them, are NaN or infinite"
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,31 +45,41 @@ class Compute:
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     """Resolve ``run.device`` and ``run.precision``.
 
-    ``auto`` is the GPU when there is one, with bfloat16 products where it has them; else the CPU in float32.
+    ``auto`` is the GPU when there is one, with bfloat16 products where it has them; else the CPU in float32. Evaluation
+    and inference use ``auto`` unless they are told otherwise, whatever the run was trained in, so that their scores of
+    the same views are equal.
 
     Raises:
-        ConfigError: another device than auto, cpu, cuda or cuda:0.
-        EnvironmentFault: CUDA is asked for and absent.
+        ConfigError: another device than auto, cpu, cuda or cuda:0; another precision; fp16 on the CPU.
+        EnvironmentFault: a GPU is asked for and absent.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
         raise ConfigError(f"device '{device}' is unknown; choose auto, cpu, cuda or cuda:0")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision '{precision}' is unknown; choose one of {', '.join(PRECISIONS)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise EnvironmentFault(
             "device 'cuda' is asked for and torch sees no GPU; use --device cpu, or see `vidtok doctor`"
         )
+    number, count = int(device.partition(":")[2] or 0), torch.cuda.device_count()
+    if device.startswith("cuda") and number >= count:
+        raise EnvironmentFault(f"device '{device}' is not there: torch sees {count}, so the last is cuda:{count - 1}")
+    if device == "cpu" and precision == "fp16":
+        raise ConfigError("precision 'fp16' needs a GPU; on the CPU choose fp32, or bf16")
     if precision == "auto":
         precision = "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
-    assert precision in ("fp32", "bf16", "fp16"), precision
     return Compute(torch.device(device), precision)
 
 
 def parse_views(text: str) -> tuple[int, int]:
     """``4x3`` -> (4, 3): temporal clips x spatial crops. Raises ConfigError."""
-    match = re.fullmatch(r"([1-9]\d*)x([13])", text.strip().lower())
-    if match is None:
-        raise ConfigError(f"views '{text}' are not clips x crops like 4x3; clips are at least 1, crops 1 or 3")
+    match = re.fullmatch(r"([1-9][0-9]{0,8})x([13])", text.strip().lower())
+    if match is None or int(match[1]) > MAX_CLIPS:
+        raise ConfigError(
+            f"views '{brief(text)}' are not clips x crops like 4x3; clips are 1 to {MAX_CLIPS}, crops 1 or 3"
+        )
     return int(match[1]), int(match[2])
 
 
@@ -87,13 +102,15 @@ def view_logits(model: VideoModel, views: Tensor, *, compute: Compute, batch_siz
 def average_views(logits: Tensor, average: Average, *, multi_label: bool = False) -> Tensor:
     """Combine views: logits [..., V, C] -> probabilities [..., C], in float32.
 
-    ``logits``: softmax of the mean logits; ``probs``: mean of the views' softmax; sigmoids with ``multi_label``.
+    ``logits``: softmax of the mean logits; ``probs``: mean of the views' softmax; sigmoids with ``multi_label``. One
+    logit that is not finite makes all of them NaN: a sigmoid would hide it.
     """
     logits = logits.float()
+    is_broken = ~logits.isfinite().flatten(-2).all(-1, keepdim=True)  # [..., 1]
     if average == "logits":
         logits = logits.mean(-2, keepdim=True)
     probs = logits.sigmoid() if multi_label else logits.softmax(-1)
-    return probs.mean(-2)
+    return probs.mean(-2).masked_fill(is_broken, torch.nan)
 
 
 def predict_views(

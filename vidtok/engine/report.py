@@ -4,7 +4,6 @@ Accuracies in files are shares in [0, 1]; the page shows per cent.
 """
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,30 @@ import numpy as np
 import torch
 
 from vidtok.config import format_budget
+from vidtok.engine.charts import confusion_picture
 from vidtok.engine.evaluate import Evaluation
+from vidtok.engine.findings import findings
 from vidtok.engine.metrics import (
     average_precision,
     class_accuracy,
     confusion_matrix,
+    majority,
     mean_average_precision,
+    mean_class_accuracy,
     pair_hits,
+    share,
     standard_error,
     top_k_hits,
 )
 from vidtok.engine.page import report_page
 from vidtok.engine.predict import top_classes
-from vidtok.engine.visualize import confusion_picture, to_png
+from vidtok.engine.visualize import to_png
 from vidtok.outputs import writing
+from vidtok.text import json_lines, printable, to_json
 
 SCHEMA = "vidtok.eval/1"
+
+_FIGURES = ("top1", "top1_se", "mean_class_top1", "top5", "pair_top1", "map")
 
 Row = dict[str, Any]
 
@@ -37,7 +44,7 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
     """Write metrics.json, predictions.jsonl, scores.npy, per_class.csv, confusion.csv, confusion.png and report.html.
 
     ``scores.npy`` is float32 [budgets, videos, classes] in the order of ``metrics.json`` and of the field
-    ``scores_row`` of the predictions; a video that could not be read has NaN. A multi-label evaluation has no
+    ``scores_row`` of the predictions; a video that failed has NaN. A multi-label evaluation has no
     confusion and no page.
 
     Returns:
@@ -49,10 +56,9 @@ def write_report(result: Evaluation, out: str | Path) -> Row:
     out, found = Path(out), metrics(result)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        (out / "metrics.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (out / "metrics.json").write_text(to_json(found, indent=2) + "\n", encoding="utf-8")
         np.save(out / "scores.npy", result.scores)
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in predictions(result)]
-        (out / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
+        (out / "predictions.jsonl").write_text(json_lines(predictions(result)), encoding="utf-8")
         classes = per_class(result)
         _write_csv(out / "per_class.csv", tuple(classes[0]), [tuple(row.values()) for row in classes])
         if result.is_multi_label:
@@ -70,7 +76,7 @@ def metrics(result: Evaluation) -> Row:
     """The content of ``metrics.json``; the names in ``named`` carry the protocol."""
     rows = [_budget_row(result, k) for k in range(len(result.budgets))]
     main = rows[result.headline]
-    figures = {key: main[key] for key in ("top1", "top1_se", "top5", "pair_top1", "map") if key in main}
+    figures = {key: main[key] for key in _FIGURES if key in main}
     return {
         "schema": SCHEMA,
         **figures,
@@ -85,8 +91,19 @@ def metrics(result: Evaluation) -> Row:
             "missing": len(result.manifest.missing),
         },
         "classes": len(result.class_names),
+        **({} if result.is_multi_label else _balance(result)),
         "budgets": rows,
         "receipt": result.receipt,
+    }
+
+
+def _balance(result: Evaluation) -> Row:
+    """What top-1 has to be read against: the answer that is always the largest class; and what was not learnt."""
+    scores, labels = result.scored_at(result.headline)
+    largest, its_share = majority(labels)
+    return {
+        "majority": {"class": result.class_names[largest], "share": round(its_share, 6)},
+        "findings": findings(scores, labels, result.class_names, result.pairs),
     }
 
 
@@ -94,18 +111,19 @@ def _budget_row(result: Evaluation, k: int) -> Row:
     """Figures of one budget."""
     scores, labels = result.scored_at(k)
     if result.is_multi_label:
-        figure = round(mean_average_precision(scores, labels), 6)
+        figure = _rounded(mean_average_precision(scores, labels))
         return {"budget": format_budget(result.budgets[k]), "map": figure} | result.costs[k]
     top1 = top_k_hits(scores, labels, 1)
     row = {
         "budget": format_budget(result.budgets[k]),
-        "top1": round(float(top1.mean()), 6),
-        "top1_se": round(standard_error(top1), 6),
-        "top5": round(float(top_k_hits(scores, labels, 5).mean()), 6),
+        "top1": _rounded(share(top1)),
+        "top1_se": _rounded(standard_error(top1)),
+        "mean_class_top1": _rounded(mean_class_accuracy(top1, labels)),
+        "top5": _rounded(share(top_k_hits(scores, labels, 5))),
     }
     paired = pair_hits(scores, labels, result.pairs)
     if len(paired):
-        row["pair_top1"] = round(float(paired.mean()), 6)
+        row["pair_top1"] = _rounded(share(paired))
     return row | result.costs[k]
 
 
@@ -142,11 +160,11 @@ def _truth(result: Evaluation, label: np.ndarray) -> str | list[str] | None:
 
 
 def per_class(result: Evaluation) -> list[Row]:
-    """One row per class at the headline budget: its average precision, or accuracy and what it is mostly taken for."""
+    """One row per class at the headline budget: its average precision, or share, accuracy and main confusion."""
     scores, labels = result.scored_at(result.headline)
     if result.is_multi_label:
         rows = zip(result.class_names, labels.sum(0).tolist(), average_precision(scores, labels), strict=True)
-        return [{"class": name, "videos": videos, "ap": _share(value)} for name, videos, value in rows]
+        return [{"class": name, "videos": videos, "ap": _rounded(value)} for name, videos, value in rows]
     num_classes = len(result.class_names)
     top1, top5 = (class_accuracy(top_k_hits(scores, labels, k), labels, num_classes) for k in (1, 5))
     confusion = confusion_matrix(scores, labels)
@@ -159,8 +177,9 @@ def per_class(result: Evaluation) -> list[Row]:
             {
                 "class": name,
                 "videos": int(videos[index]),
-                "top1": _share(top1[index]),
-                "top5": _share(top5[index]),
+                "share": _rounded(videos[index] / len(labels)),
+                "top1": _rounded(top1[index]),
+                "top5": _rounded(top5[index]),
                 "most_confused_with": result.class_names[rival] if wrong[index, rival] else "",
                 "times": int(wrong[index, rival]),
             }
@@ -168,8 +187,9 @@ def per_class(result: Evaluation) -> list[Row]:
     return rows
 
 
-def _share(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
+def _rounded(value: float | None) -> float | None:
+    """Six digits; None, as JSON has no NaN, for what nothing was measured of."""
+    return None if value is None or np.isnan(value) else round(float(value), 6)
 
 
 def worst(result: Evaluation, most: int = 12) -> list[Row]:
@@ -181,5 +201,5 @@ def worst(result: Evaluation, most: int = 12) -> list[Row]:
 def _write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        for row in (header, *rows):
+            writer.writerow([printable(cell) if isinstance(cell, str) else cell for cell in row])

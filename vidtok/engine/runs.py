@@ -18,7 +18,7 @@ from vidtok.config import Recipe
 from vidtok.configio import differences, parse_yaml, validate
 from vidtok.errors import ConfigError, WeightsError
 from vidtok.outputs import writing
-from vidtok.wording import counted
+from vidtok.text import counted
 
 CONFIG_FILE, RECEIPT_FILE = "config.yaml", "receipt.json"
 RESUMABLE = ("last.ckpt", "last-1.ckpt", "best.ckpt")

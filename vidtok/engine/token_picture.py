@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vidtok.config import format_budget
 from vidtok.data.dataset import VideoViews
 from vidtok.data.transforms import normalise
 from vidtok.engine.overlay import encode
-from vidtok.engine.visualize import FAINT, INK, SHEET_DPI, new_figure, save
+from vidtok.engine.visualize import FAINT, INK, SHEET_DPI, new_figure, save, shorten
 from vidtok.errors import ConfigError
 from vidtok.models.backbones import VideoModel
 from vidtok.outputs import writing
@@ -24,14 +26,29 @@ if TYPE_CHECKING:
 
 _LOOKING = ("lookup", "semantic")
 """Compressors whose tokens look at all patches with attention; those of others own patches."""
+_LEGENDS = (
+    "a token of one patch shows its pixels, one of several their mean colour; dark: dropped",
+    "bright: what the tokens look at most",
+)
 _DROPPED = 0.12
 """Brightness of patches that no token stands for."""
 _MOST_STEPS, _MOST_LAYERS = 8, 4
-_SIDE, _GAP, _LEFT, _TOP = 150, 8, 150, 84
+_SIDE, _GAP, _LEFT, _TOP = 150, 8, 150, 106
+SHARP = 448
+"""Side of the pictures of a film [pixels]; those of a sheet are smaller."""
+_STRIP = 44
 _FPS = 4
 
 
-def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_crops: int = 1) -> None:
+def write_tokens(
+    model: VideoModel,
+    video: VideoViews,
+    out: str | Path,
+    *,
+    num_crops: int = 1,
+    place: str = "",
+    sharp: VideoViews | None = None,
+) -> None:
     """Draw the first clip's tokens: ``.png``, layers in rows and time steps in columns; ``.mp4``, the last layer.
 
     Args:
@@ -39,6 +56,8 @@ def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_c
         video: its views; the centre crop of the first clip is taken.
         out: file to write.
         num_crops: crops per clip in ``video``.
+        place: which window of how many the clip is of; empty: it is of the whole video.
+        sharp: the same views in more pixels than the model sees, for the eye.
 
     Raises:
         ConfigError: another ending.
@@ -47,16 +66,18 @@ def write_tokens(model: VideoModel, video: VideoViews, out: str | Path, *, num_c
     suffix = Path(out).suffix.lower()
     if suffix not in (".png", ".mp4"):
         raise ConfigError(f"--tokens '{out}' must end with .png or .mp4")
-    clip = video.views[num_crops // 2]  # uint8 [3, T, S, S]
-    sources = trace_clip(model, clip)
-    frames = step_frames(clip, model.lattice[0])
+    centre = num_crops // 2
+    sources = trace_clip(model, video.views[centre])
+    frames = enlarge(step_frames((sharp or video).views[centre], model.lattice[0]))
     if suffix == ".png":
-        save(token_sheet(model, frames, sources, Path(video.info.path).name), out, dpi=SHEET_DPI)
+        title = "  ".join(filter(None, (shorten(Path(video.info.path).name, 60), place)))
+        save(token_sheet(model, frames, sources, title), out, dpi=SHEET_DPI)
         return
-    shown = render(model, frames, sources[-1])
+    told = " ".join(filter(None, ("what comes in", place and f"({place})")))
+    strip = _text_strip((told, f"after layer {len(sources)}: {len(sources[-1])} tokens"), frames.shape[1])
     with writing(out):
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        encode(Path(out), _side_by_side(frames, shown), fps=_FPS)
+        encode(Path(out), _side_by_side(strip, frames, render(model, frames, sources[-1])), fps=_FPS)
 
 
 def trace_clip(model: VideoModel, clip: Tensor) -> list[Tensor]:
@@ -70,6 +91,15 @@ def step_frames(clip: Tensor, num_steps: int) -> np.ndarray:
     """The middle frame of every time step: uint8 [3, T, S, S] -> uint8 [t, S, S, 3]."""
     tubelet = clip.shape[1] // num_steps
     return clip[:, tubelet // 2 :: tubelet].permute(1, 2, 3, 0).numpy()
+
+
+def enlarge(frames: np.ndarray) -> np.ndarray:
+    """uint8 [t, S, S, 3] -> the same in a whole multiple of S that is at least ``SHARP``."""
+    factor = -(-SHARP // frames.shape[1])
+    if factor == 1:
+        return frames
+    planes = F.interpolate(torch.from_numpy(frames).movedim(-1, 1).float(), scale_factor=factor, mode="bicubic")
+    return planes.round().clamp(0, 255).byte().movedim(1, -1).numpy()
 
 
 def render(model: VideoModel, frames: np.ndarray, source: Tensor) -> np.ndarray:
@@ -114,8 +144,10 @@ def _borders(label: np.ndarray, grouped: np.ndarray, p: int) -> np.ndarray:
     """True on the pixels between two patches of different tokens where one is grouped: [t, h, w] -> [t, h p, w p]."""
     lines = np.zeros((label.shape[0], label.shape[1] * p, label.shape[2] * p), dtype=bool)
     big, either = (np.repeat(np.repeat(part, p, axis=1), p, axis=2) for part in (label, grouped & (label >= 0)))
-    lines[:, 1:] |= (big[:, 1:] != big[:, :-1]) & (either[:, 1:] | either[:, :-1])
-    lines[:, :, 1:] |= (big[:, :, 1:] != big[:, :, :-1]) & (either[:, :, 1:] | either[:, :, :-1])
+    width = max(p // 24, 1)
+    for step in range(1, width + 1):
+        lines[:, step:] |= (big[:, step:] != big[:, :-step]) & (either[:, step:] | either[:, :-step])
+        lines[:, :, step:] |= (big[:, :, step:] != big[:, :, :-step]) & (either[:, :, step:] | either[:, :, :-step])
     return lines
 
 
@@ -144,6 +176,7 @@ def token_sheet(model: VideoModel, frames: np.ndarray, sources: Sequence[Tensor]
     style: dict[str, Any] = {"va": "center", "parse_math": False}
     page.text(24, 28, title, fontsize=15, weight="bold", color=INK, **style)
     page.text(24, 54, facts, fontsize=9.5, color=FAINT, **style)
+    page.text(24, 76, _LEGENDS[kind in _LOOKING], fontsize=9.5, color=FAINT, **style)
     for row, (told, pictures) in enumerate(rows):
         y = _TOP + row * (_SIDE + _GAP)
         page.text(24, y + _SIDE / 2, told, fontsize=9.5, color=INK, linespacing=1.6, **style)
@@ -155,8 +188,19 @@ def token_sheet(model: VideoModel, frames: np.ndarray, sources: Sequence[Tensor]
     return figure
 
 
-def _side_by_side(frames: np.ndarray, shown: np.ndarray) -> Iterator[np.ndarray]:
-    """Pairs of pictures with even sides, as H.264 wants them."""
+def _text_strip(words: Sequence[str], width: int) -> np.ndarray:
+    """White on black, one text over each picture: uint8 [h, width * len(words), 3]."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", (width * len(words), _STRIP))
+    for place, text in enumerate(words):
+        corner = (width * place + 12, _STRIP // 4)
+        ImageDraw.Draw(picture).text(corner, text, fill="white", font=ImageFont.load_default(_STRIP // 2.2))
+    return np.asarray(picture)
+
+
+def _side_by_side(strip: np.ndarray, frames: np.ndarray, shown: np.ndarray) -> Iterator[np.ndarray]:
+    """Pairs of pictures under their titles, with even sides, as H.264 wants them."""
     for left, right in zip(frames, shown, strict=True):
-        both = np.concatenate([left, right], axis=1)
+        both = np.concatenate([strip, np.concatenate([left, right], axis=1)])
         yield both[: both.shape[0] // 2 * 2, : both.shape[1] // 2 * 2]

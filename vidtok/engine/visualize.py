@@ -17,7 +17,7 @@ from vidtok.data.preview import Look
 from vidtok.data.transforms import Box
 from vidtok.errors import ConfigError
 from vidtok.outputs import writing
-from vidtok.wording import counted
+from vidtok.text import counted, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 INK, FAINT, RULE, ACCENT = "#1a1c23", "#6b7280", "#d8dbe2", "#2457d6"
 CLIP_COLOURS = ("#2457d6", "#d9480f", "#0c8599", "#9c36b5", "#5c940d", "#e8a200", "#c2255c", "#495057")
 
-_FEW_CLASSES = 20
-_NAMED_CLASSES = 60
 _THUMB, _GAP, _CAPTION, _MARGIN, _PANEL = 112, 8, 20, 32, 300
 _MAX_COLUMNS = 8
 _LOOK_THUMB, _LOOK_COLUMNS, _LOOK_MIN_WIDTH = 96, 16, 900
@@ -61,13 +59,17 @@ def save(figure: "Figure", out: str | Path, *, dpi: int = 110) -> None:
 # ------------------------------------------------------------------------------- sampled frames
 
 
-def contact_sheet(video: VideoViews, result: dict[str, Any], *, num_crops: int = 1) -> "Figure":
+def contact_sheet(
+    video: VideoViews, result: dict[str, Any], *, num_crops: int = 1, place: str = "", seen: int | None = None
+) -> "Figure":
     """The frames that the model looked at, with their times, where they lie in the video, and the answer.
 
     Args:
         video: all views; the centre crop of each clip is shown.
         result: the entry of ``infer`` for this video.
         num_crops: crops per clip in ``video``.
+        place: which window of how many the result is of; empty: it is of the whole video.
+        seen: side of the pictures that the model sees [pixels], where ``video`` has sharper ones for the eye.
     """
     clips = video.views[num_crops // 2 :: num_crops]  # [clips, 3, T, S, S]
     num_clips, _, frames = clips.shape[:3]
@@ -81,8 +83,9 @@ def contact_sheet(video: VideoViews, result: dict[str, Any], *, num_crops: int =
     figure = new_figure(width / 100, height / 100, layout="none")
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     page.axis("off")
-    _draw_heading(page, video, result)
-    _draw_timeline(page, video, x=_MARGIN, width=grid_width, y=3 * _MARGIN)
+    _draw_heading(page, video, result, place, seen or clips.shape[-1])
+    span = (result["start_s"], result["end_s"]) if place else None
+    _draw_timeline(page, video, x=_MARGIN, width=grid_width, y=3 * _MARGIN, span=span)
     thumbs = _thumbnails(clips)
     times = video.info.pts_seconds[video.indices]
     for clip in range(num_clips):
@@ -95,9 +98,17 @@ def contact_sheet(video: VideoViews, result: dict[str, Any], *, num_crops: int =
     return figure
 
 
-def save_contact_sheet(video: VideoViews, result: dict[str, Any], out: str | Path, *, num_crops: int = 1) -> None:
+def save_contact_sheet(
+    video: VideoViews,
+    result: dict[str, Any],
+    out: str | Path,
+    *,
+    num_crops: int = 1,
+    place: str = "",
+    seen: int | None = None,
+) -> None:
     """Write :func:`contact_sheet` as PNG. Raises ConfigError."""
-    save(contact_sheet(video, result, num_crops=num_crops), out, dpi=SHEET_DPI)
+    save(contact_sheet(video, result, num_crops=num_crops, place=place, seen=seen), out, dpi=SHEET_DPI)
 
 
 def _thumbnails(clips: Any) -> np.ndarray:
@@ -113,19 +124,24 @@ def _text(page: "Axes", x: float, y: float, text: str, *, size: float = 14, **st
     page.text(x, y, text, fontsize=size * _POINTS_PER_UNIT, parse_math=False, **({"color": INK} | style))
 
 
-def _draw_heading(page: "Axes", video: VideoViews, result: dict[str, Any]) -> None:
+def _draw_heading(page: "Axes", video: VideoViews, result: dict[str, Any], place: str, seen: int) -> None:
     info, (num_clips, frames) = video.info, video.indices.shape
-    clips = f"{counted(num_clips, 'clip')} of {counted(frames, 'frame')}"
-    size = f"{info.fps:.4g} fps, {info.width}x{info.height} {info.codec}"
-    facts = f"{counted(info.num_frames, 'frame')}, {size}; the model sees {clips}"
-    _text(page, _MARGIN, 38, Path(result["path"]).name, size=22, weight="bold", va="center")
+    clips = f"{counted(num_clips, 'clip')} of {counted(frames, 'frame')} at {seen}x{seen}"
+    file = f"{counted(info.num_frames, 'frame')}, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}"
+    facts = "; ".join(filter(None, (file, place, f"the model sees {clips}")))
+    _text(page, _MARGIN, 38, shorten(Path(result["path"]).name, 60), size=22, weight="bold", va="center")
     _text(page, _MARGIN, 63, facts, size=13, color=FAINT, va="center")
 
 
-def _draw_timeline(page: "Axes", video: VideoViews, *, x: float, width: float, y: float) -> None:
-    """Where the sampled frames lie between the first and the last moment of the video."""
+def _draw_timeline(
+    page: "Axes", video: VideoViews, *, x: float, width: float, y: float, span: tuple[float, float] | None = None
+) -> None:
+    """Where the sampled frames, and the window, lie between the first and the last moment of the video."""
     duration = video.info.duration_seconds
     page.plot([x, x + width], [y, y], color=RULE, linewidth=3, solid_capstyle="round", zorder=1)
+    if span is not None:
+        ends = [x + width * min(second / duration, 1) for second in span]
+        page.plot(ends, [y, y], color="#a9b4cc", linewidth=7, solid_capstyle="butt", zorder=1)
     for clip, indices in enumerate(video.indices):
         places = x + width * video.info.pts_seconds[indices] / duration
         page.scatter(places, np.full(len(places), y), s=22, color=CLIP_COLOURS[clip % len(CLIP_COLOURS)], zorder=2)
@@ -149,7 +165,7 @@ def _draw_answer(page: "Axes", result: dict[str, Any], *, x: float, y: float) ->
             page,
             x,
             line + 8,
-            _shorten(row["label"], 30),
+            shorten(row["label"], 30),
             size=15,
             weight="bold" if rank == 0 else "normal",
             va="center",
@@ -160,77 +176,10 @@ def _draw_answer(page: "Axes", result: dict[str, Any], *, x: float, y: float) ->
             page.add_patch(FancyBboxPatch(*bar, boxstyle="round,pad=0,rounding_size=3", color=fill, linewidth=0))
 
 
-def _shorten(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
+    """At most so many characters of one line that can be drawn."""
+    text = printable(text)
     return text if len(text) <= length else text[: length - 2] + ".."
-
-
-# --------------------------------------------------------------------------------- evaluation
-
-
-def confusion_picture(confusion: np.ndarray, labels: Sequence[str]) -> "Figure":
-    """Confusion matrix [C, C] (rows: truth; columns: answer) in shares of each row; numbers when classes are few."""
-    num_classes = len(labels)
-    side = float(np.clip(2.6 + 0.3 * num_classes, 4.2, 13))
-    figure = new_figure(side + 0.9, side)
-    axes = figure.subplots()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set(xlabel="answer", ylabel="truth")
-    if num_classes <= _NAMED_CLASSES:
-        names = [_shorten(label, 26) for label in labels]
-        axes.set_xticks(range(num_classes), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(num_classes), names, parse_math=False)
-    if num_classes <= _FEW_CLASSES:
-        for row, column in zip(*np.nonzero(confusion), strict=True):
-            colour = "white" if shares[row, column] > 0.55 else INK
-            axes.text(column, row, confusion[row, column], ha="center", va="center", color=colour, fontsize=9)
-    _plain(axes)
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=lambda share, _: f"{100 * share:.0f} %")
-    bar.outline.set_visible(False)
-    return figure
-
-
-def class_bars(accuracy: np.ndarray, labels: Sequence[str], *, most: int = 40) -> "Figure":
-    """Top-1 of each class, best first; with many classes only the ``most`` worst. NaN (no videos) is left out."""
-    order = [int(index) for index in np.argsort(accuracy, kind="stable") if not np.isnan(accuracy[index])][:most][::-1]
-    figure = new_figure(5.0, 1.0 + 0.3 * max(len(order), 3))
-    axes = figure.subplots()
-    places = np.arange(len(order))
-    values = 100 * accuracy[order]
-    axes.barh(places, np.full(len(order), 100.0), color="#eef0f4", height=0.62)
-    axes.barh(places, values, color=ACCENT, height=0.62)
-    axes.set_yticks(places, [_shorten(labels[index], 30) for index in order], parse_math=False)
-    for place, value in zip(places, values, strict=True):
-        axes.text(102, place, f"{value:.0f}", va="center", fontsize=9, color=FAINT)
-    axes.set(xlim=(0, 108), ylim=(len(order) - 0.4, -0.6), xlabel="top-1 [%]")
-    _plain(axes)
-    return figure
-
-
-def budget_chart(rows: Sequence[dict[str, Any]]) -> "Figure":
-    """Accuracy against cost of one checkpoint at several budgets; bars are one standard error."""
-    rows = sorted(rows, key=lambda row: row["gmacs_per_view"])
-    figure = new_figure(6.4, 3.8)
-    axes = figure.subplots()
-    cost = [row["gmacs_per_view"] for row in rows]
-    top1 = [100 * row["top1"] for row in rows]
-    errors = [100 * row["top1_se"] for row in rows]
-    axes.errorbar(cost, top1, yerr=errors, color=ACCENT, marker="o", capsize=3, linewidth=1.8)
-    for row, x, y in zip(rows, cost, top1, strict=True):
-        axes.annotate(row["budget"], (x, y), xytext=(7, -12), textcoords="offset points", fontsize=9, color=FAINT)
-    axes.set(xlabel="GMACs per view", ylabel="top-1 [%]")
-    axes.margins(x=0.12, y=0.2)
-    axes.grid(color="#eef0f4")
-    axes.set_axisbelow(True)
-    _plain(axes)
-    return figure
-
-
-def _plain(axes: "Axes") -> None:
-    """No frame, no tick marks, quiet labels."""
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, colors=INK, labelsize=9)
 
 
 # ------------------------------------------------------------------------------ what a recipe sees
@@ -252,7 +201,7 @@ def looks_sheet(looks: Sequence[Look], title: str) -> "Figure":
     page.axis("off")
     info = looks[0].info
     facts = f"{counted(info.num_frames, 'frame')}, {info.fps:.4g} fps, {info.width}x{info.height} {info.codec}; {title}"
-    _text(page, _MARGIN, 34, Path(info.path).name, size=20, weight="bold", va="center")
+    _text(page, _MARGIN, 34, shorten(Path(info.path).name, 60), size=20, weight="bold", va="center")
     _text(page, _MARGIN, 60, facts, size=13, color=FAINT, va="center")
     y = 2.8 * _MARGIN
     for look, tall in zip(looks, heights, strict=True):

@@ -5,7 +5,6 @@ A training checkpoint is Lightning's, with a ``vidtok`` entry of plain values; a
 protocol and class names, so that one file answers everything that ``infer`` asks.
 """
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -45,6 +44,7 @@ from vidtok.models.build import build_model
 from vidtok.models.card import model_card
 from vidtok.models.tensors import CHECKSUM, cast_note, checksum, fitted
 from vidtok.nn.buffers import Buffered
+from vidtok.text import to_json
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ def save_pretrained(model: VideoModel, folder: str | Path) -> Path:
         raise EnvironmentFault(f"cannot write '{folder / WEIGHTS_FILE}': {first_line(error)}") from None
     names = dict(enumerate(model.class_names or ()))
     config = {"library_name": "vidtok", "vidtok": describe(model), "id2label": names}
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(to_json(config, indent=2) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(model), encoding="utf-8")
     return folder
 

@@ -1,15 +1,14 @@
 """``vidtok bench data``: what reading clips costs, by engine and by stage."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidtok.cli.output import note
+from vidtok.cli.output import finite, note
 from vidtok.errors import DataError
 from vidtok.outputs import check_writable_file, writing
-from vidtok.wording import counted
+from vidtok.text import counted, to_json
 
 if TYPE_CHECKING:
     from vidtok.data.bench import Report
@@ -21,13 +20,14 @@ def data(
         list[str] | None, typer.Argument(help="videos, folders or lists; none: generated clips", metavar="[SOURCE]...")
     ] = None,
     root: Annotated[str | None, typer.Option(help="folder that paths of lists are relative to")] = None,
-    frames: Annotated[int, typer.Option(min=1, help="frames per clip")] = 16,
-    stride: Annotated[int, typer.Option(min=1, help="frames between neighbours of a clip")] = 4,
-    short_side: Annotated[int, typer.Option(min=1, help="short side of the frames read [pixels]")] = 224,
-    rounds: Annotated[int, typer.Option(min=1, help="timed rounds in which all readers take turns")] = 5,
-    files: Annotated[int, typer.Option(min=1, help="read at most this many of the files, drawn at random")] = 20,
+    frames: Annotated[int, typer.Option(min=1, max=1024, help="frames per clip")] = 16,
+    stride: Annotated[int, typer.Option(min=1, max=1000, help="frames between neighbours of a clip")] = 4,
+    short_side: Annotated[int, typer.Option(min=1, max=4320, help="short side of the frames read [pixels]")] = 224,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="timed rounds in which all readers take turns")] = 5,
+    files: Annotated[int, typer.Option(min=1, max=100_000, help="read at most so many files, drawn at random")] = 20,
     gpu_clips_per_s: Annotated[
-        float | None, typer.Option(min=0.001, help="training speed of one GPU; tells how many of them can be fed")
+        float | None,
+        typer.Option(min=0.001, callback=finite, help="training speed of one GPU; tells how many of them can be fed"),
     ] = None,
     out: Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")] = None,
 ) -> None:
@@ -58,9 +58,8 @@ def data(
     if out is not None:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(
-                json.dumps(document(report, gpu_clips_per_s=gpu_clips_per_s), indent=2) + "\n", encoding="utf-8"
-            )
+            text = to_json(document(report, gpu_clips_per_s=gpu_clips_per_s), indent=2)
+            out.write_text(text + "\n", encoding="utf-8")
 
 
 def _print_group(group: "Group") -> None:

@@ -1,6 +1,5 @@
 """``vidtok bench model``: what token budgets cost and save by the clock."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from vidtok.cli.output import note
 from vidtok.errors import ConfigError
 from vidtok.outputs import check_writable_file, writing
+from vidtok.text import to_json
 
 
 def model(
@@ -16,13 +16,13 @@ def model(
     cases: Annotated[
         list[str], typer.Argument(help="compressor:budget,key=value, such as evit:0.7 lookup:8x5x5,reuse=pre")
     ],
-    frames: Annotated[int | None, typer.Option(min=1, help="frames per clip, for a model by name")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, max=1024, help="frames per clip, for a model by name")] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, help="side of the crop [pixels], for a model by name; default: 224")
+        int | None, typer.Option(min=1, max=4320, help="side of the crop [pixels], for a model by name; default: 224")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="clips per forward pass")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="timed passes of each model, taken in turn")] = 5,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; with 1, processor time is measured")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="clips per forward pass")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="timed passes of each model, taken in turn")] = 5,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; 1 measures processor time")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
     out: Annotated[Path | None, typer.Option("--json", help="also write the rows to this file")] = None,
@@ -68,4 +68,4 @@ def model(
     if out is not None:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(document(rows), indent=2) + "\n", encoding="utf-8")
+            out.write_text(to_json(document(rows), indent=2) + "\n", encoding="utf-8")

@@ -1,12 +1,11 @@
 """``vidtok data diff``: what changed between two lists."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vidtok.cli.data.sweeping import FEW
-from vidtok.wording import counted
+from vidtok.text import counted, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ def diff(
         if not known[-1]:
             note(f"{source} has no index, so contents are not compared; make one with: vidtok data index {source}")
     found = compare_lists(*listings, known_a=known[0], known_b=known[1])
-    print(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else _table(found))
+    print(to_json(found.to_json(), indent=2) if as_json else _table(found))
 
 
 def _table(found: "ListDiff") -> str:

@@ -1,6 +1,5 @@
 """``vidtok data index``: facts of every video of a list."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ import typer
 from vidtok.cli.data.sweeping import cause_lines, watched
 from vidtok.errors import DataError
 from vidtok.outputs import check_writable
-from vidtok.wording import counted
+from vidtok.text import counted, to_json
 
 
 def index(
@@ -63,7 +62,7 @@ def index(
         "copies": len(records) - len({record["fingerprint"] for record in records}),
         "unreadable": [{"path": one.path, "cause": one.cause} for one in outcomes if one.record is None],
     }
-    print(json.dumps(found, indent=2) if as_json else _table(found))
+    print(to_json(found, indent=2) if as_json else _table(found))
     if not records:
         raise DataError(f"none of the {counted(len(outcomes), 'video')} of '{source}' can be read; {outcomes[0].cause}")
 

@@ -1,6 +1,5 @@
 """``vidtok data prepare``: a copy of a data set that decodes fast."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from vidtok.cli.data.sweeping import FEW, cause_lines, check_missing, watched
 from vidtok.outputs import check_writable
-from vidtok.wording import counted
+from vidtok.text import counted, to_json
 
 Text = str | None
 
@@ -71,7 +70,7 @@ def prepare(
         quarantine.note(failure["path"], failure["cause"], "prepare")
     new_list = None if plan.list_name is None else str(out / plan.list_name)
     head = {"schema": SCHEMA, "out": str(out), "list": new_list, "allowed_failures": quarantine.allowed}
-    print(json.dumps(head | found, indent=2) if as_json else _table(found, out, new_list))
+    print(to_json(head | found, indent=2) if as_json else _table(found, out, new_list))
     quarantine.check()
     check_missing(found["missing"], found["videos"]["listed"], max_missing)
 

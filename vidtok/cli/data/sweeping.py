@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidtok.cli.output import progress
 from vidtok.errors import DataError, Interrupted
-from vidtok.wording import counted
+from vidtok.text import counted
 
 if TYPE_CHECKING:
     from vidtok.data.sweep import Outcome

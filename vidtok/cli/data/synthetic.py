@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vidtok.outputs import check_writable
-from vidtok.wording import counted
+from vidtok.text import counted
 
 
 def synthetic(

@@ -1,6 +1,5 @@
 """``vidtok data verify``: find unreadable videos before training does."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from vidtok.cli.data.sweeping import FEW, cause_lines, check_missing, watched
 from vidtok.outputs import check_writable_file
-from vidtok.wording import counted
+from vidtok.text import counted, to_json
 
 
 def verify(
@@ -67,7 +66,7 @@ def verify(
         quarantine.note(failure["path"], failure["cause"], "verify")
     mode = "full" if full else "quick"
     head = {"schema": SCHEMA, "mode": mode, "decoder": decoder, "allowed_failures": quarantine.allowed}
-    print(json.dumps(head | found, indent=2) if as_json else _table(found, mode, out))
+    print(to_json(head | found, indent=2) if as_json else _table(found, mode, out))
     quarantine.check()
     check_missing(missing, found["videos"]["listed"], max_missing)
 

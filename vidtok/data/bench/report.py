@@ -11,7 +11,7 @@ from typing import Any
 from vidtok.data.bench.readers import LIMIT
 from vidtok.data.synthetic import num_cores
 
-SCHEMA = "vidtok.bench.data/1"
+SCHEMA = "vidtok.bench.data/2"
 
 _PACKAGES = ("av", "decord", "torchcodec", "pytorchvideo", "torch", "numpy")
 
@@ -28,7 +28,7 @@ class Row:
     ms_per_clip: float
     """Processor time, median of the rounds."""
     spread: float
-    """(largest - smallest) / median of the rounds."""
+    """Half the distance of the quartiles of the rounds over their median."""
     times_auto: float
     """How many times as long as the default reader; median of the rounds' ratios."""
     fallbacks: tuple[str, ...] = ()

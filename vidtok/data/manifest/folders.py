@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from vidtok.data.labels import NameIndex, Row, did_you_mean
+from vidtok.data.labels import NameIndex, Row
 from vidtok.data.manifest.files import checked_name, videos_below
 from vidtok.data.manifest.items import Listing
-from vidtok.errors import DataError
+from vidtok.errors import DataError, did_you_mean
 
 SPLIT_FOLDERS = frozenset({"train", "val", "test", "training", "validation"})
 
