@@ -76,6 +76,12 @@ def parse_json(text: str, where: str) -> Any:
         raise DataError(f"{where} is not a list: it holds a number of thousands of digits") from None
 
 
+def shown(text: str) -> str:
+    """A text of somebody's list as messages show it: on one line, its end left out where it is long."""
+    line = text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}... ({len(line)} characters)"
+
+
 # ------------------------------------------------------------------------------------- class names
 
 
