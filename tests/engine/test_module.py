@@ -101,3 +101,35 @@ def test_all_heads_learn_from_the_mixed_targets() -> None:
         weight * F.cross_entropy(head, targets) for weight, head in zip(step.model.loss_weights, heads, strict=True)
     )
     torch.testing.assert_close(step.training_step(samples, 0), expected)
+
+
+def validate(step: ClassificationModule, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """The results of a validation whose model answers with these logits."""
+    step.heads = lambda clips: logits[None]
+    count = len(labels)
+    samples = {
+        "views": torch.zeros(count, 1, 3, 4, 32, 32, dtype=torch.uint8),
+        "label": labels,
+        "valid": torch.ones(count, dtype=torch.bool),
+        "error": [""] * count,
+    }
+    step.on_validation_epoch_start()
+    step.validation_step(samples, 0)
+    step.on_validation_epoch_end()
+    return step.validation
+
+
+def test_scores_that_are_not_finite_are_counted_and_are_no_hits_in_validation() -> None:
+    logits = torch.eye(CLASSES)[[0, 1, 1]]
+    logits[0] = float("nan")
+    found = validate(module(), logits, torch.tensor([0, 1, 0]))
+    assert found["val/not_finite"] == 1
+    assert found["val/top1@1x1"] == 0.5  # of the two that have scores
+
+
+def test_the_mean_over_classes_stands_beside_top1_in_validation() -> None:
+    always_first = torch.eye(CLASSES)[[0, 0, 0, 0]]
+    found = validate(module(), always_first, torch.tensor([0, 0, 0, 1]))
+    assert found["val/top1@1x1"] == 0.75
+    assert found["val/mean_class_top1@1x1"] == 0.5
+    assert "val/not_finite" not in found

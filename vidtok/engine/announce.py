@@ -3,18 +3,20 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vidtok import __version__
 from vidtok.config import Recipe, format_budget
 from vidtok.data.datamodule import ClipDataModule
+from vidtok.engine.metrics import majority
 from vidtok.engine.module import ClassificationModule
 from vidtok.engine.predict import Compute
 from vidtok.engine.receipt import device_name
 from vidtok.engine.runs import effective_batch
 from vidtok.models.backbones import TokenCount
 from vidtok.models.profile import count_gmacs, count_params
-from vidtok.text import counted
+from vidtok.text import counted, printable
 
 
 def announce(
@@ -37,6 +39,15 @@ def announce(
         f"run     {folder}",
         file=sys.stderr,
     )
+    if data.val_manifest and not recipe.data.multi_label:
+        largest = majority(np.array([item.label for item in data.val_manifest.items]))
+        if largest is not None and largest[1] > 2 / data.num_classes:
+            name = data.class_names[largest[0]] if data.class_names else str(largest[0])
+            print(
+                f"note: {100 * largest[1]:.1f} % of the validation videos are of class '{printable(name)}': always "
+                "answering it has that top-1; see mean_class_top1 beside it",
+                file=sys.stderr,
+            )
     if data.val_manifest and module.total_steps < train.val_every * module.steps_per_epoch:
         print(
             f"warning: the run ends before its first validation, after {counted(train.val_every, 'epoch')} of "

@@ -57,7 +57,8 @@ class ClassificationModule(L.LightningModule):
         self.heads = model.forward_heads
         # metrics whose first values happen to agree would be taken for one another by compute groups
         self.val_top = MetricCollection(_metrics(model), prefix="val/", postfix="@1x1", compute_groups=False)
-        self.val_loss, self.val_readable, self.val_unreadable = MeanMetric(), SumMetric(), SumMetric()
+        self.val_loss, self.val_scored = MeanMetric(), SumMetric()
+        self.val_unreadable, self.val_not_finite = SumMetric(), SumMetric()
         self.step_lr = 0.0
         self.validation: dict[str, float] = {}
         self.owes_validation = False
@@ -139,20 +140,24 @@ class ClassificationModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         logits = self.model.answer(self.heads(self._normalised(batch["views"][:, 0]))).float()
-        keep = batch["valid"].bool()
+        is_finite = logits.isfinite().all(-1)
+        keep = batch["valid"].bool() & is_finite
         if keep.any():
             self.val_top.update(logits[keep], batch["label"][keep].long())
             self.val_loss.update(self._loss(logits[keep], batch["label"][keep]))
-        self.val_readable.update(keep.sum())
+        self.val_scored.update(keep.sum())
         self.val_unreadable.update(sum(map(bool, batch["error"])))
+        self.val_not_finite.update((batch["valid"].bool() & ~is_finite).sum())
 
     def on_validation_epoch_end(self) -> None:
-        """Join the ranks. Where no video could be read there is no accuracy and no loss."""
+        """Join the ranks. Where no video has scores there is no accuracy and no loss; NaN is never a score."""
         self.validation = {"val/unreadable": float(self.val_unreadable.compute())}
-        if self.val_readable.compute() > 0:
+        if (not_finite := float(self.val_not_finite.compute())) > 0:
+            self.validation["val/not_finite"] = not_finite
+        if self.val_scored.compute() > 0:
             results = self.val_top.compute() | {"val/loss": self.val_loss.compute()}
             self.validation |= {key: float(value) for key, value in results.items()}
-        for metric in (self.val_top, self.val_loss, self.val_readable, self.val_unreadable):
+        for metric in (self.val_top, self.val_loss, self.val_scored, self.val_unreadable, self.val_not_finite):
             metric.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -194,8 +199,29 @@ class MeanAveragePrecision(Metric):
         return torch.tensor(mean_average_precision(scores, targets), device=self.device)
 
 
+class MeanClassAccuracy(Metric):
+    """Top-1 of each class, averaged over the classes that have videos; torchmetrics' own counts classes without."""
+
+    full_state_update = False
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.add_state("hits", default=torch.zeros(num_classes), dist_reduce_fx="sum")
+        self.add_state("counts", default=torch.zeros(num_classes), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Take logits [B, C] and classes [B]."""
+        self.hits += torch.bincount(labels[logits.argmax(-1) == labels], minlength=len(self.hits))
+        self.counts += torch.bincount(labels, minlength=len(self.counts))
+
+    def compute(self) -> Tensor:
+        occurs = self.counts > 0
+        return (self.hits[occurs] / self.counts[occurs]).mean()
+
+
 def _metrics(model: VideoModel) -> dict[str, Metric]:
     if model.multi_label:
         return {"map": MeanAveragePrecision()}
     ks = (k for k in (1, 5) if k <= model.num_classes)
-    return {f"top{k}": MulticlassAccuracy(model.num_classes, top_k=k, average="micro") for k in ks}
+    tops = {f"top{k}": MulticlassAccuracy(model.num_classes, top_k=k, average="micro") for k in ks}
+    return tops | {"mean_class_top1": MeanClassAccuracy(model.num_classes)}
