@@ -85,6 +85,7 @@ def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, dry_
     files = CheckpointFiles(folder)
     interruption.newest = files.newest
     trainer = _make_trainer(recipe, data, module, compute, files, interruption, checkpoint)
+    interruption.before_starting_ranks()
     with _worker_deaths():
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
