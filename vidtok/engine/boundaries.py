@@ -73,6 +73,7 @@ class Boundaries(L.Callback):
     def setup(self, trainer: Trainer, pl_module: L.LightningModule, stage: str) -> None:
         launcher = trainer.strategy.launcher
         self.interruption.pass_on = launcher.kill if launcher is not None else None
+        self.interruption.install()
 
     def on_train_start(self, trainer: Trainer, pl_module: ClassificationModule) -> None:
         self.interruption.install()

@@ -107,6 +107,7 @@ def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, resu
     files = CheckpointFiles(folder)
     interruption.newest = files.newest
     trainer = _make_trainer(recipe, data, module, compute, files, interruption, checkpoint)
+    interruption.before_starting_ranks()
     with ranks.leading(), _worker_deaths():
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder

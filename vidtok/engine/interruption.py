@@ -23,9 +23,10 @@ from vidtok.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 REPEAT_SECONDS = 0.1
 """Signals within this time are one: a process group, a shell and a launcher may each send the same."""
-LEAVE_SECONDS, LEAVE_AGAIN_SECONDS = 10.0, 2.0
+LEAVE_SECONDS, LEAVE_AGAIN_SECONDS = 5.0, 2.0
 """How long the main thread may take to leave after the first and after the second signal."""
 _POLL_SECONDS, _FOLLOW_SECONDS = 0.5, 30.0
+_STARTER = "VIDTOK_STARTED_BY"
 _STOP = b"\0"
 
 
@@ -64,7 +65,7 @@ class Interruption:
         self.pass_on: Callable[[int], None] | None = None
         self._handled, self._arrived = _Count(), _Count()
         self._leave_by = float("inf")
-        self._parent = os.getppid() if _is_started_rank() else None
+        self._parent = int(os.environ.get(_STARTER, os.getppid())) if _is_started_rank() else None
         self._is_listening = self._was_swallowed = self._is_resending = False
 
     @property
@@ -111,6 +112,16 @@ class Interruption:
         if self._is_listening:
             for signum in SIGNALS:
                 signal.signal(signum, self._on_signal)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def before_starting_ranks(self) -> None:
+        """Until the next :meth:`install`, processes begin deaf: a signal waits until they can answer it as this one.
+
+        Here the thread hears in the meantime.
+        """
+        if self._is_listening:
+            os.environ[_STARTER] = str(os.getpid())
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
     @contextmanager
     def _handlers(self) -> Iterator[None]:
@@ -118,15 +129,16 @@ class Interruption:
         pid, (reader, writer) = os.getpid(), os.pipe()
         os.set_blocking(writer, False)
         self._pid, self._is_listening = pid, True
-        self.install()
         wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         unraisable = sys.unraisablehook
         sys.unraisablehook = lambda lost: self._note_swallowed() if lost.exc_type is _Leave else unraisable(lost)
         watcher = threading.Thread(target=self._watch, args=(reader,), name="vidtok-signals", daemon=True)
         watcher.start()
         try:
+            self.install()
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self._is_listening = False
             signal.set_wakeup_fd(wakeup)
             sys.unraisablehook = unraisable
