@@ -15,22 +15,19 @@ import os
 import random
 import resource
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from chaos_processes import Broken, Ended, Forked, Interrupt, clean_up, spawn, watch
 
 Row = dict[str, Any]
 
 EPOCHS, CLIPS, BATCH = 3, 60, 4
-HANG_SECONDS, ORPHAN_SECONDS = 300.0, 45.0
 TIMED = {"train/clips_per_s", "train/data_wait"}
 """Columns of metrics.csv that no two runs share."""
 
@@ -48,10 +45,6 @@ run: {device: cpu, precision: fp32}
 """
 
 
-class Broken(Exception):
-    """Something that must not happen, in one line."""
-
-
 @dataclass
 class Plan:
     """What a case draws."""
@@ -61,17 +54,6 @@ class Plan:
     is_disk_full: bool
     interruptions: list[tuple[str, str]]
     rng: random.Random
-
-
-@dataclass
-class Ended:
-    """A process that ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-    signalled: bool = False
-    seconds: float | None = None
 
 
 @dataclass
@@ -96,12 +78,11 @@ class Training:
         return int(torch.load(files[-1], weights_only=True)["global_step"]) if files else 0
 
     def run(self, interrupt: "Interrupt | None" = None) -> Ended:
-        """Run to its end, interrupted or not; it goes on where there is something to go on from."""
-        resume = ["--resume", "auto"] if self.has_checkpoint() else []
-        arguments = [*self.arguments, f"run.output_dir={self.output}", *resume]
+        """Run to its end, interrupted or not, by the one command that starts and goes on."""
+        arguments = [*self.arguments, f"run.output_dir={self.output}", "--resume", "auto"]
         out, err = self.log.with_suffix(".out"), self.log.with_suffix(".err")
         with out.open("w") as stdout, err.open("w") as stderr:
-            process = (Forked if self.is_forked else self._spawn)(arguments, stdout, stderr, self._limit)
+            process = (Forked if self.is_forked else spawn)(arguments, stdout, stderr, self._limit)
             try:
                 signalled, seconds = watch(process, err, interrupt)
             finally:
@@ -109,77 +90,9 @@ class Training:
         assert process.returncode is not None
         return Ended(process.returncode, out.read_text(), err.read_text(), signalled, seconds)
 
-    @staticmethod
-    def _spawn(
-        arguments: list[str], stdout: TextIO, stderr: TextIO, limit: Callable[[], None]
-    ) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "vidtok", *arguments], stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL,
-            start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, preexec_fn=limit,
-        )  # fmt: skip
-
     def _limit(self) -> None:
         if self.file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
-
-
-class Forked:
-    """The command in a child of this process, in a session of its own; the parts of Popen that are used here."""
-
-    def __init__(self, arguments: list[str], stdout: TextIO, stderr: TextIO, limit: Callable[[], None]) -> None:
-        import torch
-
-        import vidtok.engine.fit  # noqa: F401 (imported once, here)
-        from vidtok.cli import main
-
-        torch.set_num_threads(1)
-        self.returncode: int | None = None
-        self.pid = os.fork()
-        if self.pid:
-            return
-        os.setsid()
-        limit()
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (stdout.fileno(), 1), (stderr.fileno(), 2)):
-            os.dup2(source, target)
-        sys.argv = ["vidtok", *arguments]
-        code = 1
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-
-Process = Forked | subprocess.Popen[bytes]
-
-
-@dataclass
-class Interrupt:
-    """Sends a signal some time after a line of stderr."""
-
-    kind: str
-    line: str
-    delay: float
-
-    def send(self, pid: int) -> None:
-        if self.kind == "SIGTERM to the group":
-            os.killpg(pid, signal.SIGTERM)
-        else:
-            os.kill(pid, {"kill -9": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}[self.kind])
 
 
 def run_case(number: int, seed: int, work: Path) -> Row:
@@ -303,46 +216,6 @@ def room(folder: Path, *, is_small: bool) -> Iterator[Path | None]:
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def watch(process: Process, log: Path, interrupt: Interrupt | None) -> tuple[bool, float | None]:
-    """Wait for the end and signal on the way; whether it was signalled, and the seconds from there to the end."""
-    limit = time.monotonic() + HANG_SECONDS
-    seen_at = sent_at = None
-    while process.poll() is None:
-        now = time.monotonic()
-        if now > limit:
-            raise Broken(f"hangs: {log.read_text().splitlines()[-1:]}")
-        if interrupt is not None and sent_at is None:
-            if seen_at is None and any(line.startswith(interrupt.line) for line in log.read_text().splitlines()):
-                seen_at = now
-            if seen_at is not None and now >= seen_at + interrupt.delay:
-                interrupt.send(process.pid)
-                sent_at = now
-        time.sleep(0.002)
-    return sent_at is not None, None if sent_at is None else time.monotonic() - sent_at
-
-
-def clean_up(session: int) -> None:
-    """Wait until the other processes of a training have ended by themselves. Raises Broken when they do not."""
-    limit = time.monotonic() + ORPHAN_SECONDS
-    while members := list(session_members(session)):
-        if time.monotonic() > limit:
-            for pid in members:
-                os.kill(pid, signal.SIGKILL)
-            raise Broken(f"{len(members)} processes outlive the training")
-        time.sleep(0.05)
-
-
-def session_members(session: int) -> Iterator[int]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                state, _, _, sid = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(sid) == session and state != "Z":
-                yield int(folder.name)
 
 
 def finished(ended: Ended) -> Path:

@@ -53,7 +53,7 @@ def test_unreadable_files_are_in_the_index_with_their_cause(clips: Path) -> None
     (clips / "a.mp4").write_bytes(b"no video" * 100)
     (clips / "bad.csv").write_text("a.mp4 0\n")
     done = vidtok(clips, "data", "index", "bad.csv", "--workers", "1")
-    assert done.returncode == 3 and "none of the 1 videos of 'bad.csv' can be read" in done.stderr.splitlines()[-1]
+    assert done.returncode == 3 and "none of the 1 video of 'bad.csv' can be read" in done.stderr.splitlines()[-1]
     assert "1  unreadable or missing" in done.stdout and "is not a video" in done.stdout
     assert "is not a video" in (clips / "bad.index.csv").read_text()
 

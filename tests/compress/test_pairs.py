@@ -27,7 +27,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "lookup alone": ({"kind": "lookup", "loss_weights": (1, 0)}, ("2x2",)),
     "semantic": ({"kind": "semantic", "centres": "2x2"}, ("2x2", "3x3", "4x4")),
     "semantic inter": ({"kind": "semantic", "pooling": "inter", "centres": "2x2"}, ("2x2",)),
-    "semantic adaptive": ({"kind": "semantic", "pooling": "adaptive"}, ("3x3", "2x2")),
+    "semantic adaptive": ({"kind": "semantic", "pooling": "adaptive", "centres": "4x4"}, ("3x3", "2x2")),
     "semantic joint keys": ({"kind": "semantic", "keys": "joint"}, ("3x3",)),
     "evit": ({"kind": "evit"}, ("0.7", "0.5", "1")),
     "evit without fusing": ({"kind": "evit", "fuse": False}, ("0.6",)),

@@ -151,8 +151,12 @@ def test_a_run_that_max_steps_ended_within_an_epoch_goes_on_where_it_was(tmp_pat
     assert read_ckpt(run / LAST)["global_step"] == 7
 
 
-def test_a_checkpoint_behind_the_end_is_refused(tmp_path: Path, motion_set: Path) -> None:
+def test_a_checkpoint_behind_the_end_is_refused_while_its_validation_is_pending(
+    tmp_path: Path, motion_set: Path
+) -> None:
     run = fit(recipe_in(tmp_path, motion_set, "train.max_steps=3"))
+    content = torch.load(run / LAST, weights_only=True)
+    torch.save(content | {"vidtok": content["vidtok"] | {"validation": "pending"}}, run / LAST)
     with pytest.raises(ConfigError, match=r"at step 3, but train\.epochs and train\.max_steps end at 2"):
         fit(recipe_in(tmp_path, motion_set, "train.max_steps=2"), resume=str(run))
 
