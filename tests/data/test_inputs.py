@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.videos import write_counter
+from vidtok.data.addresses import check_file_name
 from vidtok.data.inputs import expand_inputs, find_items, find_videos, is_list
 from vidtok.data.segment import Segment
 from vidtok.errors import DataError
@@ -82,3 +83,18 @@ def test_standard_input_may_hold_names_of_any_bytes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(DataError, match="standard input is closed"):
         list(expand_inputs(["-"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("rtsp://me:secret@10.0.0.1:554/cam", "ffmpeg -i rtsp://10.0.0.1:554/cam -f segment"),
+        ("camera:1", "ffmpeg -i /dev/video1 -f segment"),
+        ("0", "ffmpeg -i /dev/video0 -f segment"),
+        ("https://example.org/a.mp4", "ffmpeg -i https://example.org/a.mp4 -f segment"),
+    ],
+)
+def test_an_address_is_refused_with_the_command_that_records_it_and_without_its_password(text, command):
+    with pytest.raises(DataError) as caught:
+        check_file_name(text)
+    assert command in str(caught.value) and "secret" not in str(caught.value)

@@ -228,6 +228,7 @@ def test_a_width_without_usual_heads_needs_them(tmp_path: Path):
     flat["patch_embed.proj.weight"] = flat["patch_embed.proj.weight"][:, :, 0].contiguous()
     torch.save({"model": flat}, tmp_path / "vit.pth")
     one_line(tmp_path / "vit.pth", "the number of heads of a width of 16 cannot be told; give num_heads")
+    assert load(tmp_path / "vit.pth", num_heads=2).config.backbone.num_heads == 2
 
 
 def test_a_source_format_can_be_forced_but_not_invented(tmp_path: Path):

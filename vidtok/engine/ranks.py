@@ -20,7 +20,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from torch import Tensor
 
-from vidtok.errors import ConfigError, VidtokError
+from vidtok.errors import ConfigError, Interrupted, VidtokError
 
 T = TypeVar("T")
 Answer = str | None
@@ -106,6 +106,8 @@ class Ranks:
             os.environ[AGREED] = f"{os.getpid()} {json.dumps(self._answers)}"
         try:
             yield
+        except Interrupted:  # ``interruption.py`` waits for the first process as well
+            raise
         except VidtokError:
             if self._is_child:
                 _outlive(parent)

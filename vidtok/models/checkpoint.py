@@ -141,7 +141,11 @@ def _materialise_buffers(model: VideoModel) -> None:
 
 
 def load(
-    source: str | Path, *, compressor: str | CompressorUnion | None = None, budget: Budget | str | None = None
+    source: str | Path,
+    *,
+    compressor: str | CompressorUnion | None = None,
+    budget: Budget | str | None = None,
+    num_heads: int | None = None,
 ) -> VideoModel:
     """Load a model in eval mode on the CPU: ``.ckpt`` file, release folder, run folder (best, else last) or ``hf://``.
 
@@ -152,12 +156,13 @@ def load(
         source: the checkpoint.
         compressor: name or config of a compressor to give a dense model, as ``compress_model`` does.
         budget: token budget; when not given the checkpoint's, or the compressor's own.
+        num_heads: attention heads of another project's file, where its width does not tell them.
 
     Raises:
         WeightsError: absent, unreadable, not a checkpoint, or weights that do not fit.
         ConfigError: a compressor that cannot be given to this model, or a budget that does not fit.
     """
-    model = _load(source)
+    model = _load(source, num_heads)
     if compressor is not None:
         from vidtok.models.warmstart import compress_model
 
@@ -168,13 +173,13 @@ def load(
     return model
 
 
-def _load(source: str | Path) -> VideoModel:
+def _load(source: str | Path, num_heads: int | None) -> VideoModel:
     path = fetch(source)
     if path.is_file():
-        return _load_ckpt(path) if path.suffix == CKPT_SUFFIX else _load_foreign(source)
+        return _load_ckpt(path) if path.suffix == CKPT_SUFFIX else _load_foreign(source, num_heads)
     if (path / CONFIG_FILE).is_file():
         entry = _read_entry(path)
-        return _load_foreign(source) if entry is None else _load_folder(path, entry)
+        return _load_foreign(source, num_heads) if entry is None else _load_folder(path, entry)
     for name in ("best", "last"):  # a run that never validated has no best
         if (path / f"{name}{CKPT_SUFFIX}").is_file():
             return _load_ckpt(path / f"{name}{CKPT_SUFFIX}")
@@ -202,10 +207,10 @@ def is_own(source: str | Path) -> bool:
     return path.is_dir() or path.suffix == CKPT_SUFFIX
 
 
-def _load_foreign(source: str | Path) -> VideoModel:
-    from vidtok.models.pretrained import load_foreign
+def _load_foreign(source: str | Path, num_heads: int | None) -> VideoModel:
+    from vidtok.models.pretrained import Hints, load_foreign
 
-    model, report = load_foreign(source)
+    model, report = load_foreign(source, hints=Hints(num_heads=num_heads))
     for note in report.notes:
         logger.warning("%s: %s", source, note)
     return model

@@ -174,7 +174,9 @@ def guess_heads(dim: int, hints: Hints, where: str) -> tuple[int, tuple[str, ...
         return hints.num_heads, ()
     named = {width: heads for width, _, heads in SIZES.values()}
     if dim not in named:
-        raise WeightsError(f"{where}: the number of heads of a width of {dim} cannot be told; give num_heads")
+        raise WeightsError(
+            f"{where}: the number of heads of a width of {dim} cannot be told; give num_heads (--num-heads of convert)"
+        )
     return named[dim], (f"{named[dim]} heads, as usual for a width of {dim}: the file does not say",)
 
 
