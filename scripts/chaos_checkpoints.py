@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chaos_processes import become_vidtok
 from hostile_weights import MUTATIONS, untouched
 
-from vidtok.cli import main
+import vidtok.engine.infer  # noqa: F401 (for the children)
 
 DEADLINE_SECONDS, MAX_MB = 180.0, 1024
 """Of the clock, with room for a busy machine; a case takes 2 s of one core."""
@@ -53,29 +54,9 @@ def label(target: Path, work: Path, *, fresh: bool) -> Outcome:
         else:
             pid = os.fork()
             if pid == 0:
-                _become(arguments, stdout.fileno(), stderr.fileno())
+                become_vidtok(arguments, stdout.fileno(), stderr.fileno())
         code, peak = _wait(pid)
     return Outcome(code, out.read_text(errors="replace"), err.read_text(errors="replace"), peak / 1024)
-
-
-def _become(arguments: list[str], stdout: int, stderr: int) -> None:
-    """Run the command in a forked child; never returns."""
-    code = 1
-    try:
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        sys.argv = ["vidtok", *arguments]
-        main()
-        code = 0
-    except SystemExit as stopped:
-        code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
-    except BaseException as error:  # the child must not go on as its parent
-        print(f"Traceback: {error!r}", file=sys.stderr)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def _wait(pid: int) -> tuple[int | None, int]:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 HANG_SECONDS, ORPHAN_SECONDS = 300.0, 45.0
 
@@ -37,6 +37,29 @@ def spawn(arguments: list[str], stdout: TextIO, stderr: TextIO, limit: Callable[
     )  # fmt: skip
 
 
+def become_vidtok(arguments: Sequence[str], stdout: int, stderr: int) -> NoReturn:
+    """The life of a forked child: the command. Whatever happens, the parent's code does not go on twice."""
+    from vidtok.cli import main
+
+    code = 1
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+            os.dup2(source, target)
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))
+        sys.argv = ["vidtok", *arguments]
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 class Forked:
     """The command in a child of this process, in a session of its own; the parts of Popen that are used here."""
 
@@ -44,7 +67,6 @@ class Forked:
         import torch
 
         import vidtok.engine.fit  # noqa: F401 (imported once, here)
-        from vidtok.cli import main
 
         torch.set_num_threads(1)
         self.returncode: int | None = None
@@ -53,22 +75,7 @@ class Forked:
             return
         os.setsid()
         limit()
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (stdout.fileno(), 1), (stderr.fileno(), 2)):
-            os.dup2(source, target)
-        sys.argv = ["vidtok", *arguments]
-        code = 1
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        become_vidtok(arguments, stdout.fileno(), stderr.fileno())
 
     def poll(self) -> int | None:
         if self.returncode is None:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,11 +27,12 @@ import numpy as np
 import torch
 
 REPO = Path(__file__).parent.parent
-sys.path.insert(0, str(REPO))
+sys.path[:0] = [str(REPO), str(Path(__file__).parent)]
+
+from chaos_processes import become_vidtok  # noqa: E402
 
 from tests.data.difficult_files import DIFFICULT  # noqa: E402
 from tests.data.mutate import LIES, MUTATIONS  # noqa: E402
-from vidtok import cli  # noqa: E402
 from vidtok.config import ClipConfig, ModelConfig, from_tree  # noqa: E402
 from vidtok.models.build import build_model  # noqa: E402
 from vidtok.models.checkpoint import save_pretrained  # noqa: E402
@@ -162,7 +162,8 @@ def start_forked(arguments: Sequence[str], work: Path) -> Run:
     """Run the command in a fork of this process."""
     child = os.fork()
     if child == 0:
-        _be_vidtok(arguments, work)
+        out, err = (os.open(work / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY) for name in ("out", "err"))
+        become_vidtok(arguments, out, err)
     return _wait(child, work)
 
 
@@ -173,26 +174,6 @@ def start_fresh(arguments: Sequence[str], work: Path) -> Run:
     run = _wait(child.pid, work)
     child.returncode = run.code  # it was waited for behind its back
     return run
-
-
-def _be_vidtok(arguments: Sequence[str], work: Path) -> None:
-    """The child's life. Never returns, whatever happens: the parent's code must not go on twice."""
-    code = 1
-    try:
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(work / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-        sys.argv = ["vidtok", *arguments]
-        cli.main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def _wait(child: int, work: Path) -> Run:
