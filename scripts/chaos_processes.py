@@ -46,7 +46,7 @@ def become_vidtok(arguments: Sequence[str], stdout: int, stderr: int) -> NoRetur
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
             os.dup2(source, target)
-        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["vidtok", *arguments]
         main()
         code = 0
