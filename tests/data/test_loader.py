@@ -1,6 +1,10 @@
 """The order of training clips: one stream, however it is cut over ranks, workers and interruptions."""
 
+import multiprocessing
+import os
+import signal
 from itertools import chain, islice
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from vidtok.data.loader import EpochBatchSampler, Key, ResumableLoader
+from vidtok.data.loader import EpochBatchSampler, Key, ResumableLoader, heed_parent_only
 from vidtok.errors import ConfigError, DataError
 
 
@@ -104,3 +108,18 @@ def test_a_position_beyond_the_epoch_is_refused_and_not_asserted() -> None:
     loader = ResumableLoader(Keys(), sampler(8))
     with pytest.raises(ConfigError, match="at batch 3 of an epoch that now has 2"):
         loader.load_state_dict({"epoch": 0, "batches_done": 3})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_workers_start_with_signals_blocked_until_they_heed_their_parent() -> None:
+    held: Any = multiprocessing.get_context("fork").SimpleQueue()
+
+    def tell(worker: int) -> None:
+        held.put(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        heed_parent_only(worker)
+
+    loader = ResumableLoader(Keys(), sampler(), workers=1)
+    loader.worker_init_fn = tell
+    assert len(list(loader)) == 5
+    assert {signal.SIGINT, signal.SIGTERM} <= held.get()
+    assert not {signal.SIGINT, signal.SIGTERM} & signal.pthread_sigmask(signal.SIG_BLOCK, [])

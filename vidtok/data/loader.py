@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -118,7 +119,9 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         position = self.position
         if position.batches_done == len(position):
             position.set_position(position.epoch + 1, 0)
-        for batch in super().__iter__():
+        with _signals_held():
+            batches = super().__iter__()
+        for batch in batches:
             position.batches_done += 1
             yield batch
 
@@ -138,6 +141,19 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
                 f"{len(self.position)}; give the list and the batch that its run was begun with, or start anew"
             )
         self.position.set_position(state["epoch"], state["batches_done"])
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Workers start with signals blocked: torch lets SIGTERM end them until :func:`heed_parent_only` has run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def heed_parent_only(worker: int) -> None:

@@ -108,7 +108,7 @@ def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, resu
     interruption.newest = files.newest
     trainer = _make_trainer(recipe, data, module, compute, files, interruption, checkpoint)
     interruption.before_starting_ranks()
-    with ranks.leading(), _worker_deaths():
+    with ranks.leading(), _worker_deaths(interruption):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return folder
 
@@ -288,13 +288,20 @@ def _make_trainer(
 
 
 @contextmanager
-def _worker_deaths() -> Iterator[None]:
-    """A loader worker that the system ended is the machine's fault, and one line. Raises EnvironmentFault."""
+def _worker_deaths(interruption: Interruption) -> Iterator[None]:
+    """A loader worker that the system ended is the machine's fault, and one line.
+
+    Raises:
+        Interrupted: somebody wants the training to end anyway.
+        EnvironmentFault: nobody does.
+    """
     try:
         yield
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
+        if interruption.is_requested:
+            raise interruption.error() from None
         raise EnvironmentFault(
             f"{first_line(error)}: most often memory has run out; lower data.workers, and continue with --resume"
         ) from None
