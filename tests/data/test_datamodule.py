@@ -203,6 +203,12 @@ def test_repeated_augmentation_fills_a_batch_with_fewer_videos(folder: Path, cap
         load_recipe("k400_lookup", ["train.batch_size=6", "train.repeated_aug=4"])
 
 
+def test_twins_of_an_odd_number_of_clips_stop_before_any_model_exists(folder: Path) -> None:
+    ClipDataModule(recipe(folder, train={"batch_size": 4, "repeated_aug": 2}, augment={"reverse_twins": True}))
+    with pytest.raises(ConfigError, match=r"needs an even train\.repeated_aug, not 1; set train\.repeated_aug=2$"):
+        ClipDataModule(recipe(folder, augment={"reverse_twins": True}))
+
+
 def test_a_scale_jitter_smaller_than_the_crop_stops_before_any_model_exists(folder: Path) -> None:
     with pytest.raises(ConfigError, match="jitter_scales begins at 10 pixels, less than clip.size 16"):
         ClipDataModule(recipe(folder, augment={"jitter_scales": [10, 20]}))

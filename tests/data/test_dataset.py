@@ -145,6 +145,40 @@ def test_repeats_follow_each_other_in_a_batch_and_unreadable_ones_are_marked(ite
     assert batch["valid"].tolist() == [index != 2 for index in indices]
 
 
+@pytest.mark.parametrize("pixel_format", ["rgb", "yuv420"])
+def test_twins_are_one_clip_played_both_ways(items: list[Item], pixel_format: str) -> None:
+    still = pixel_format == "yuv420"  # planes take no colour changes
+    changes = {"color_jitter": 0.0, "grayscale": 0.0, "randaugment": None, "erase": 0.0} if still else {"erase": 0.0}
+    twins = LIVELY.model_copy(update=changes | {"reverse_twins": True, "reverse_swaps": ((0, 1),)})
+    alone = twins.model_copy(update={"reverse_twins": False})
+    time = 0 if still else 1
+    for epoch in range(4):
+        made = dataset(items, augment=twins, repeats=4, pixel_format=pixel_format).samples((epoch, 5))
+        for first, second in (made[:2], made[2:]):
+            assert torch.equal(first["clip"], second["clip"].flip(time))
+            assert {first["label"], second["label"]} == {0, 1}
+        assert not torch.equal(made[0]["clip"], made[2]["clip"])
+        assert same(made[0], dataset(items, augment=alone, pixel_format=pixel_format)[epoch, 5])
+
+
+def test_what_twins_share_cancels_in_the_gradient_of_a_class_and_its_reverse(items: list[Item]) -> None:
+    """A classifier that cannot see the order of frames learns nothing from twins, but chases noise without them."""
+
+    def gradient(augment: AugmentConfig) -> float:
+        samples = [
+            sample for index in range(6) for sample in dataset(items, augment=augment, repeats=2).samples((0, index))
+        ]
+        looks = torch.stack([sample["clip"].float().mean(1).flatten() for sample in samples])
+        labels = torch.tensor([sample["label"] for sample in samples])
+        weight = torch.zeros(2, looks.shape[1], requires_grad=True)
+        torch.nn.functional.cross_entropy(looks @ weight.T, labels).backward()
+        return float(weight.grad.abs().max())
+
+    random = STILL.model_copy(update={"reverse": 0.5, "reverse_swaps": ((0, 1),)})
+    assert gradient(random.model_copy(update={"reverse_twins": True})) < 1e-4  # rounding of values up to 255
+    assert gradient(random) > 1
+
+
 def test_a_class_that_must_not_be_flipped_is_not(items: list[Item]) -> None:
     config = STILL.model_copy(update={"hflip": 1.0, "hflip_swaps": "left_right"})
     swaps = resolve_swaps(config, ("look left", "walk"), 2)

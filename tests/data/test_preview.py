@@ -38,6 +38,7 @@ CHANGES = {
         "augment": {"randaugment": "rand-m9-n2-mstd0.5-inc1", "erase": 1.0, "color_jitter": 1.0, "grayscale": 0.5},
         "train": {"repeated_aug": 2, "batch_size": 8},
     },
+    "twins": {"augment": {"reverse_twins": True}, "train": {"repeated_aug": 4, "batch_size": 8}},
 }
 
 

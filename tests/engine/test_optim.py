@@ -44,3 +44,8 @@ def test_the_schedule_ends_at_min_lr():
         schedule.step()
     assert rates[0] == pytest.approx(0.05) and rates[1] == rates[2] == pytest.approx(0.1)
     assert rates[6] == pytest.approx(0.01)
+
+
+def test_adamw_has_the_recipes_betas():
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), TrainConfig(momentum=0.8, beta2=0.95))
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.95)}

@@ -143,6 +143,9 @@ class AugmentConfig(Section):
     vflip_swaps: tuple[Swap, ...] = Field((), description="label pairs that an upside-down flip exchanges")
     reverse: float = Field(0.0, ge=0, le=1, description="probability of playing the clip backwards")
     reverse_swaps: tuple[Swap, ...] = Field((), description="label pairs that playing backwards exchanges")
+    reverse_twins: bool = Field(
+        False, description="of train.repeated_aug's clips every second is the one before it, played the other way"
+    )
     color_jitter: float = Field(0.0, ge=0, le=1, description="probability of changing colours by up to color_strength")
     color_strength: tuple[float, float, float, float] = Field(
         (0.125, 0.4, 0.4, 0.2), description="largest change of brightness, contrast, saturation, hue (1: full turn)"

@@ -23,6 +23,9 @@ class TrainConfig(Section):
     lr: float = Field(5e-4, gt=0, description="peak learning rate at the effective batch, not rescaled")
     min_lr: float = Field(1e-6, ge=0, description="learning rate at the end of the cosine")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, beta1 of adamw")
+    beta2: float = Field(
+        0.999, ge=0, lt=1, description="beta2 of adamw; 0.95 follows gradients whose size changes (MAE)"
+    )
     weight_decay: float = Field(0.05, ge=0, description="decoupled decay; none on biases, norms, cls and positions")
     warmup_epochs: float = Field(2.5, ge=0, description="linear warm-up [epochs]")
     smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")

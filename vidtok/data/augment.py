@@ -60,6 +60,14 @@ def check_crop(config: AugmentConfig, clip: ClipConfig) -> None:
         )
 
 
+def check_twins(config: AugmentConfig, repeats: int) -> None:
+    """Raise ConfigError when twins are wanted of an odd number of clips per video."""
+    if config.reverse_twins and repeats % 2:
+        raise ConfigError(
+            f"augment.reverse_twins needs an even train.repeated_aug, not {repeats}; set train.repeated_aug=2"
+        )
+
+
 def draw_augmentation(
     config: AugmentConfig, clip: ClipConfig, *, height: int, width: int, rng: np.random.Generator
 ) -> Augmentation:
@@ -77,6 +85,20 @@ def draw_augmentation(
     if config.erase and rng.random() < config.erase:
         erasure = _draw_erasure(clip, rng)
     return Augmentation(box, hflip, vflip, reverse, color, tuple(ops), erasure)
+
+
+def draw_repeats(
+    config: AugmentConfig, clip: ClipConfig, *, height: int, width: int, repeats: int, rng: np.random.Generator
+) -> list[Augmentation]:
+    """Choose the changes of ``repeats`` clips made of one video's frames.
+
+    With ``reverse_twins`` every second clip differs from the one before it in the direction of time alone: what the two
+    share cancels in the gradient of a class and its reverse, and the order of frames, a faint signal, is left.
+    """
+    choices = [draw_augmentation(config, clip, height=height, width=width, rng=rng) for _ in range(repeats)]
+    if config.reverse_twins:
+        choices[1::2] = [replace(choice, reverse=not choice.reverse) for choice in choices[::2]]
+    return choices
 
 
 def draw_box(

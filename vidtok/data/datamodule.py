@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from vidtok.config import Recipe
-from vidtok.data.augment import check_crop
+from vidtok.data.augment import check_crop, check_twins
 from vidtok.data.cache import FrameCache, Progress, decode_all
 from vidtok.data.dataset import TrainDataset, ViewDataset
 from vidtok.data.decode import DecodeLimits, PacketStore, check_engine, default_store
@@ -78,6 +78,7 @@ class ClipDataModule(LightningDataModule):
         )
         _check_shares(self.train_manifest, self.val_manifest, recipe.run.devices * recipe.run.nodes)
         check_crop(recipe.augment, recipe.clip)
+        check_twins(recipe.augment, recipe.train.repeated_aug)
         check_engine(data.decoder)
         if recipe.data.pixel_format != "rgb":
             _check_planes(recipe)

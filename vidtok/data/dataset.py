@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vidtok.config import AugmentConfig, ClipConfig
-from vidtok.data.augment import augment_clip, augment_planes, draw_augmentation
+from vidtok.data.augment import Augmentation, augment_clip, augment_planes, draw_repeats
 from vidtok.data.cache import FrameCache
 from vidtok.data.decode import DEFAULT_LIMITS, DecodeLimits, PacketStore, PixelFormat, VideoInfo, decode_frames
 from vidtok.data.decode.info import DEADLINE_SECONDS, Deadline
@@ -113,7 +113,14 @@ class TrainDataset(Dataset[dict[str, Any]]):
             return [{"label": _target(item.label, self._multi_hot)} | facts] * self._repeats
         if matrix is not None:
             facts["matrix"] = matrix
-        return [self._augmented(frames, item, rng) | facts for _ in range(self._repeats)]
+        return [self._augmented(frames, item, choice) | facts for choice in self._choices(frames, rng)]
+
+    def _choices(self, frames: Tensor, rng: np.random.Generator) -> list[Augmentation]:
+        """The changes of each repeat of the frames [T, H, W, 3], or planes [T, H * 3 / 2, W]."""
+        height = frames.shape[1] if self._pixel_format == "rgb" else frames.shape[1] * 2 // 3
+        return draw_repeats(
+            self._augment, self._clip, height=height, width=frames.shape[2], repeats=self._repeats, rng=rng
+        )
 
     def _blank(self) -> dict[str, Tensor]:
         """What stands for an unreadable video."""
@@ -122,13 +129,11 @@ class TrainDataset(Dataset[dict[str, Any]]):
             return {"clip": torch.zeros(3, frames, size, size, dtype=torch.uint8)}
         return {"clip": torch.zeros(frames, size * 3 // 2, size, dtype=torch.uint8), "matrix": torch.zeros(3, 4)}
 
-    def _augmented(self, frames: Tensor, item: Item, rng: np.random.Generator) -> dict[str, Any]:
+    def _augmented(self, frames: Tensor, item: Item, choice: Augmentation) -> dict[str, Any]:
         """One draw applied to the frames [T, H, W, 3], or planes [T, H * 3 / 2, W], and the label."""
-        is_rgb = self._pixel_format == "rgb"
-        height, width = frames.shape[1] if is_rgb else frames.shape[1] * 2 // 3, frames.shape[2]
-        choice = draw_augmentation(self._augment, self._clip, height=height, width=width, rng=rng)
         choice = self._swaps.allowed(item.label, choice)
-        clip = (augment_clip if is_rgb else augment_planes)(frames, choice, size=self._clip.size)
+        apply = augment_clip if self._pixel_format == "rgb" else augment_planes
+        clip = apply(frames, choice, size=self._clip.size)
         return {"clip": clip, "label": _target(self._swaps.label_after(item.label, choice), self._multi_hot)}
 
     def _frames(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vidtok.config import Recipe
-from vidtok.data.augment import Augmentation, augment_clip, draw_augmentation
+from vidtok.data.augment import Augmentation, augment_clip, draw_repeats
 from vidtok.data.dataset import load_views
 from vidtok.data.decode import DecodeLimits, VideoInfo, decode_frames
 from vidtok.data.sampling import Indices, train_indices
@@ -63,10 +63,9 @@ def train_look(path: str, recipe: Recipe, *, epoch: int, index: int, segment: Se
     )
     pictures = torch.from_numpy(decoded.frames)
     height, width = pictures.shape[1:3]
-    choices = [
-        draw_augmentation(recipe.augment, recipe.clip, height=height, width=width, rng=rng)
-        for _ in range(recipe.train.repeated_aug)
-    ]
+    choices = draw_repeats(
+        recipe.augment, recipe.clip, height=height, width=width, repeats=recipe.train.repeated_aug, rng=rng
+    )
     return Look(
         f"epoch {epoch}: " + "; ".join(map(changes_text, choices)),
         decoded.info,

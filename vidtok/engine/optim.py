@@ -19,7 +19,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, config.beta2))
 
 
 def lr_scale(step: int, *, warmup_steps: int, total_steps: int, floor: float) -> float:
