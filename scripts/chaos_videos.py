@@ -114,7 +114,7 @@ def write_case(number: int, rng: np.random.Generator, work: Path) -> tuple[str, 
     if kind == "playlist":
         file = work / f"list{suffix}"
         file.write_text(_PLAYLISTS[rng.integers(len(_PLAYLISTS))].format(source))
-        return kind, file, True
+        return kind, file, suffix != ".txt"  # that may be a list of paths, which is read
     if kind == "disguise":
         file = work / f"{source.stem}{suffix}"
         file.write_bytes(source.read_bytes())
