@@ -75,7 +75,8 @@ def test_closed_streams_are_no_tracebacks(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_document_that_is_interrupted_is_closed(number: signal.Signals, folder: Path) -> None:
-    with start(folder, "exec $VIDTOK infer - --format json") as process:
+    # without -W error: an interrupt may come between the opening of a file and its ``with``, which Python warns of
+    with start(folder, "exec ${VIDTOK/-W error/} infer - --format json") as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"clip.mp4\n" * 400)
         first = b""
@@ -105,7 +106,8 @@ def test_an_address_says_what_is_read_and_what_to_do(
 ) -> None:
     assert exit_code(folder, monkeypatch, "infer", address, "--checkpoint", "checkpoint") == 3
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and "only files" in line and f"ffmpeg -i {address}" in line
+    named = address.replace("camera:0", "/dev/video0")
+    assert line.count("\n") == 1 and "only files" in line and f"ffmpeg -i {named}" in line
 
 
 EVIL = "x\x1b[2J\n\n00:00.000 --> 00:09.000\nforged\u2028\u202e\x9b"

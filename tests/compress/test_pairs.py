@@ -72,11 +72,17 @@ REFUSED = [(variant, case) for variant in VARIANTS for case in CASES if refusal(
 pairs = pytest.mark.parametrize(("variant", "case"), PAIRS)
 GRAPHED = {("vivit", "evit"), ("vivit_fe", "lookup"), ("timesformer divided", "merge"), ("videomae", "semantic")}
 GRAPHED |= {("vit", "supertoken"), ("timesformer space", "random"), ("vivit_fdp", "lookup pre")}
-"""Pairs whose graphs are captured in every run of the tests; those of the others are slow."""
-graphs = pytest.mark.parametrize(
-    ("variant", "case"),
-    [pytest.param(*pair, marks=() if pair in GRAPHED else pytest.mark.slow) for pair in PAIRS],
-)
+"""Pairs that are exported in every run of the tests; the others are slow."""
+COMPILED = {("vivit", "evit"), ("vivit_fe", "lookup"), ("timesformer divided", "merge")}
+"""Those that are compiled as well, which takes three times as long."""
+
+
+def quick(pairs: set[tuple[str, str]]) -> pytest.MarkDecorator:
+    """All pairs, of which those named are in every run."""
+    return pytest.mark.parametrize(
+        ("variant", "case"),
+        [pytest.param(*pair, marks=() if pair in pairs else pytest.mark.slow) for pair in PAIRS],
+    )
 
 
 def test_the_table_has_every_compressor_of_the_registry_and_every_layout():
@@ -202,7 +208,7 @@ def test_it_trains_in_bfloat16_on_a_gpu(variant: str, case: str):
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-@graphs
+@quick(COMPILED)
 def test_it_compiles_to_one_graph(variant: str, case: str):
     model, clip = make(variant, case, depth=3, drop_path=0.1), tiny_clip(size=SIZE)
     torch._dynamo.reset()
@@ -214,7 +220,7 @@ def test_it_compiles_to_one_graph(variant: str, case: str):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-@graphs
+@quick(GRAPHED)
 def test_it_exports_with_any_batch(variant: str, case: str):
     model = make(variant, case, depth=3)
     shapes = ({0: torch.export.Dim("batch")},)
