@@ -86,16 +86,18 @@ def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, resu
     checkpoint = Path(found) if found else None
     data = ClipDataModule(recipe, accumulate=accumulate, progress=_say_decoded if ranks.is_first else None)
     steps_per_epoch, total_steps = _count_steps(recipe, data, accumulate)
+    begun: Mapping[str, Any] = {}  # read and checked once: it may hold gigabytes
     if checkpoint is not None:
         ranks.agree(lambda: _check_lists(checkpoint.parent, data, anyway=resume_anyway))
-        if (steps := finished_steps(read_ckpt(checkpoint), total_steps)) is not None:
+        begun = read_ckpt(checkpoint)
+        if (steps := finished_steps(begun, total_steps)) is not None:
             if ranks.is_first:
                 say(f"already finished after {counted(steps, 'step')}; to train longer, raise train.epochs")
             return checkpoint.parent
     torch.manual_seed(recipe.run.seed)
     module = _make_module(recipe, data, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
     if checkpoint is not None:
-        check_fits(module, checkpoint)
+        _check_fits(module, begun["state_dict"], checkpoint)
     folder = Path(ranks.agree(lambda: str(_choose_folder(recipe, checkpoint, dry_run=dry_run))) or "")
     if ranks.is_first:
         announce(recipe, data, module, compute, folder)
@@ -106,7 +108,8 @@ def _fit(recipe: Recipe, interruption: Interruption, *, resume: str | None, resu
         _write_inputs(recipe, data, compute, folder)
     files = CheckpointFiles(folder)
     interruption.newest = files.newest
-    trainer = _make_trainer(recipe, data, module, compute, files, interruption, checkpoint)
+    trainer = _make_trainer(recipe, data, module, compute, files, interruption, begun)
+    begun = {}
     interruption.before_starting_ranks()
     with ranks.leading(), _worker_deaths(interruption):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -160,9 +163,9 @@ def _choose_folder(recipe: Recipe, checkpoint: Path | None, *, dry_run: bool) ->
     return checkpoint.parent if checkpoint else make_run_folder(recipe, dry_run=dry_run)
 
 
-def check_fits(module: ClassificationModule, checkpoint: Path) -> None:
+def _check_fits(module: ClassificationModule, theirs: Mapping[str, Tensor], checkpoint: Path) -> None:
     """Raises WeightsError when a checkpoint holds the weights of another model."""
-    theirs, ours = read_ckpt(checkpoint)["state_dict"], module.state_dict()
+    ours = module.state_dict()
     wrong = sorted(key for key in theirs.keys() | ours.keys() if _shape(theirs, key) != _shape(ours, key))
     if wrong:
         raise WeightsError(
@@ -239,7 +242,7 @@ def _make_trainer(
     compute: Compute,
     files: CheckpointFiles,
     interruption: Interruption,
-    checkpoint: Path | None,
+    begun: Mapping[str, Any],
 ) -> L.Trainer:
     train, run = recipe.train, recipe.run
     _quieten()
@@ -257,12 +260,11 @@ def _make_trainer(
         every_steps=train.checkpoint_every,
         every_seconds=60 * train.checkpoint_minutes,
     )
-    begun = read_ckpt(checkpoint) if checkpoint else {"global_step": 0, "vidtok": {}}
     loggers = make_loggers(
         recipe.logger,
         files.folder,
-        step=begun["global_step"],
-        owes_validation=begun["vidtok"].get("validation") == "pending",
+        step=begun.get("global_step", 0),
+        owes_validation=begun.get("vidtok", {}).get("validation") == "pending",
     )
     return L.Trainer(
         accelerator="gpu" if compute.device.type == "cuda" else "cpu",
